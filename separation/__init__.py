@@ -1,0 +1,1 @@
+"""Music: tracks, separation jobs, their stems. Uses `memory` through its public names."""

@@ -1,0 +1,1 @@
+"""The Django project: settings, URLs, WSGI. It owns wiring and no behaviour."""

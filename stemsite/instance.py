@@ -1,0 +1,38 @@
+"""What an instance keeps in DATA_DIR from its first start: its folders and its secret key."""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def prepare_folders(*folders: Path) -> None:
+    """Make the folders that do not exist yet; ImproperlyConfigured says which cannot be made and why."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImproperlyConfigured(f"DATA_DIR cannot be used: {folder}: {error.strerror}.") from error
+
+
+def instance_secret(data_dir: Path) -> str:
+    """The key kept in `data_dir/secret_key`, made on first use; safe when several processes start at once."""
+    path = data_dir / "secret_key"
+    if not path.exists():
+        _create(path)
+    return path.read_text().strip()
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(64))
+    try:
+        os.link(draft, path)  # fails if another process was first; its key then counts
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,206 @@
+"""Settings of one Stemsite instance, read from the environment.
+
+Owns every knob and its production default. Owns no behaviour: `memory.checks` and `separation.checks`
+say at start what is wrong with a value. The table in README.md lists the ones people change.
+"""
+
+from pathlib import Path
+from socket import gethostname
+
+import environ
+
+from stemsite.instance import instance_secret, prepare_folders
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def number(name: str, default: int | float) -> int | float | str:
+    """The variable as a number; a value that is none is kept as it stands, for the system checks to report."""
+    raw = env.str(name, default="").strip()
+    if not raw:
+        return default
+    try:
+        return type(default)(raw)
+    except ValueError:
+        return raw
+
+
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
+MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = "/media/"  # nothing is served from here: downloads go through views that check the owner
+STAGING_DIR = DATA_DIR / "staging"
+MODEL_DIR = DATA_DIR / "models"
+LOG_DIR = DATA_DIR / "logs"
+FILE_UPLOAD_TEMP_DIR = STAGING_DIR / "multipart"
+prepare_folders(DATA_DIR, MEDIA_ROOT, FILE_UPLOAD_TEMP_DIR, MODEL_DIR, DATA_DIR / "static")
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or instance_secret(DATA_DIR)
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+HTTPS = env.bool("HTTPS", default=False)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "django_q",
+    "memory",
+    "separation",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "stemsite.middleware.ContentSecurityPolicy",
+]
+
+ROOT_URLCONF = "stemsite.urls"
+WSGI_APPLICATION = "stemsite.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- database: SQLite in WAL mode unless DATABASE_URL says otherwise
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'stemsite.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}")}
+
+# --- files
+STORAGES = {
+    "default": env.json("DEFAULT_STORAGE", default={"BACKEND": "django.core.files.storage.FileSystemStorage"}),
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # JSON and form bodies; uploads stream and are not counted
+
+# --- memory: the six settings of the original system, and what enforces them
+MEMORY_LIMIT_MB = number("MEMORY_LIMIT_MB", 2048)
+MEMORY_WARNING_THRESHOLD_MB = number("MEMORY_WARNING_THRESHOLD_MB", 1536)
+MAX_CONCURRENT_OPERATIONS = number("MAX_CONCURRENT_OPERATIONS", 3)
+STREAMING_CHUNK_SIZE = number("STREAMING_CHUNK_SIZE", 8192)
+PROCESS_MEMORY_LIMIT_MB = number("PROCESS_MEMORY_LIMIT_MB", 4096)
+MEMORY_CHECK_INTERVAL = number("MEMORY_CHECK_INTERVAL", 10)
+PROCESS_POLL_INTERVAL_MS = number("PROCESS_POLL_INTERVAL_MS", 100)
+MEMORY_BUDGET_MB = number("MEMORY_BUDGET_MB", 0)  # for all operations of this host together; 0: worked out
+HOST_NAME = env.str("HOST_NAME", default=gethostname())
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
+# --- separation
+DEFAULT_MODEL = env.str("DEFAULT_MODEL", default="")  # empty: htdemucs when its weights are here, else starter
+ENGINE_DEVICE = env.str("ENGINE_DEVICE", default="cpu")
+ENGINE_THREADS = number("ENGINE_THREADS", 0)  # 0: cores shared out over MAX_CONCURRENT_OPERATIONS
+MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 20 * 1024**3)
+MAX_DURATION_SECONDS = number("MAX_DURATION_SECONDS", 12 * 3600)
+JOB_TIMEOUT_SECONDS = number("JOB_TIMEOUT_SECONDS", 24 * 3600)
+JOB_LEASE_SECONDS = number("JOB_LEASE_SECONDS", 60)
+JOB_STALL_SECONDS = number("JOB_STALL_SECONDS", 600)
+JOB_MAX_ATTEMPTS = number("JOB_MAX_ATTEMPTS", 3)
+REAP_INTERVAL_SECONDS = number("REAP_INTERVAL_SECONDS", 5)
+RETENTION_DAYS_TRACKS = number("RETENTION_DAYS_TRACKS", 0)  # 0: kept until deleted
+RETENTION_DAYS_STEMS = number("RETENTION_DAYS_STEMS", 0)
+RETENTION_HOURS_UPLOADS = number("RETENTION_HOURS_UPLOADS", 24)
+QUOTA_BYTES_PER_USER = number("QUOTA_BYTES_PER_USER", 0)  # 0: no quota
+QUOTA_MINUTES_PER_DAY = number("QUOTA_MINUTES_PER_DAY", 0)
+QUOTA_QUEUED_JOBS = number("QUOTA_QUEUED_JOBS", 100)
+
+# --- django-q2 (see separation/tasks.py for why each of these)
+_slots = MAX_CONCURRENT_OPERATIONS if isinstance(MAX_CONCURRENT_OPERATIONS, int) else 1
+Q_CLUSTER = {
+    "name": env.str("Q_CLUSTER_NAME", default="stemsite"),
+    "orm": "default",
+    "workers": max(1, _slots) + 1,  # one is always free to answer the watchdog
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.5,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "timeout": 6 * 24 * 3600,  # never reached: the supervisor ends a job's child long before
+    "retry": 7 * 24 * 3600,
+    "save_limit": 200,
+    "catch_up": False,
+    "guard_cycle": 5,
+    "label": "Background work",
+}
+
+# --- who may do what
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = (
+    [] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+)  # these four need TLS; HTTPS=1 turns them on
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "stemsite.logs.LineFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {"django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False}},
+}

@@ -1,0 +1,24 @@
+"""Rules for the whole suite: skips can be forbidden, and the throw-away data folder goes when the run ends."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With STEMSITE_FORBID_SKIPS=1 (as .ci/run sets it) a skipped test is a failed one."""
+    report = yield
+    if report.skipped and os.environ.get("STEMSITE_FORBID_SKIPS") == "1" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and skips are forbidden here: {report.longrepr}"
+    return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    from django.conf import settings
+
+    if not os.environ.get("TEST_DATA_DIR") and settings.configured:
+        shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
