@@ -1,0 +1,15 @@
+"""gunicorn's settings: threads, so that a slow upload holds a thread and not a process."""
+
+from pathlib import Path
+
+from django.conf import settings
+
+bind = f"{settings.HOST}:{settings.PORT}"
+workers = settings.WEB_PROCESSES
+threads = settings.WEB_THREADS
+worker_class = "gthread"
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+timeout = 120
+graceful_timeout = 8
+keepalive = 5
+loglevel = "warning"

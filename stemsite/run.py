@@ -1,0 +1,62 @@
+"""`python -m stemsite.run`: prepares an instance and becomes its process manager.
+
+Owns the order of a start: settings checked, database migrated, static files collected, port free, then
+supervisord, which starts web, worker and reaper, restarts what dies and stops all of it on Ctrl-C.
+"""
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stemsite.settings")
+    os.chdir(ROOT)
+    django.setup()
+    require_free_port(settings.HOST, settings.PORT)
+    prepare()
+    become_process_manager()
+
+
+def prepare() -> None:
+    """Bring database and static files up to date. A failing system check ends the start with its message."""
+    call_command("check", fail_level="ERROR")
+    call_command("migrate", verbosity=0, interactive=False)
+    call_command("collectstatic", verbosity=0, interactive=False)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Exit with one sentence when nothing can listen on `host:port`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "another program uses it" if taken else error.strerror
+            sys.exit(f"Port {port} on {host} cannot be used: {why}. Choose another with PORT=….")
+
+
+def become_process_manager() -> None:
+    """Replace this process by supervisord, so that Ctrl-C and SIGTERM reach it and nothing stands between."""
+    os.environ.update(
+        DATA_DIR=str(settings.DATA_DIR),
+        STEMSITE_PYTHON=sys.executable,
+        STEMSITE_UID=str(os.getuid()),
+        PYTHONUNBUFFERED="1",
+    )
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(ROOT / "supervisord.conf")]
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
