@@ -24,7 +24,7 @@ FIELDS = (
 class LineFormatter(logging.Formatter):
     """`2026-01-31T12:00:00Z INFO separation.services: claimed job=… attempt=2`"""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%SZ"
     default_msec_format = None
 
