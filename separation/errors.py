@@ -33,6 +33,7 @@ class ReasonCode(StrEnum):
     STALLED = "stalled"
     DISK_FULL = "disk_full"
     LOST_WORKER = "lost_worker"
+    WORKER_STOPPED = "worker_stopped"
     ENGINE_CRASHED = "engine_crashed"
     ENGINE_KILLED = "engine_killed"
     DECODER_FAILED = "decoder_failed"
@@ -65,6 +66,7 @@ SENTENCES: dict[str, str] = {
     ReasonCode.STALLED: "The job stopped making progress and was ended. It can be tried again.",
     ReasonCode.DISK_FULL: "The server's disk is full. An administrator has to make room; then try again.",
     ReasonCode.LOST_WORKER: "The worker running this job disappeared more often than is allowed. It can be tried again.",
+    ReasonCode.WORKER_STOPPED: "The worker was stopped while the job ran; the job waits to run again.",
     ReasonCode.ENGINE_CRASHED: "The separation engine ended unexpectedly. The details are in the job's history.",
     ReasonCode.ENGINE_KILLED: "The separation engine was ended from outside. It can be tried again.",
     ReasonCode.DECODER_FAILED: "Decoding the file failed part-way. Check that it plays to its end.",

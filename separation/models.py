@@ -1,4 +1,4 @@
-"""What Stemsite remembers about music: Track, SeparationJob, Attempt, JobEvent, Stem.
+"""What Stemsite remembers about music: Track, SeparationJob, Attempt, JobEvent, Stem; and which worker clusters run.
 
 Owns the tables and what can be read off one row. State changes live in `states.py`, work in `services/`.
 """
@@ -115,6 +115,9 @@ class SeparationJob(models.Model):
 
     # fencing: the attempt that may write to this row, and until when
     attempt_number = models.PositiveIntegerField(default=0)
+    attempts_before = models.PositiveIntegerField(
+        default=0, help_text="attempts already made when a person last asked for it; the limits count from there"
+    )
     lease_expires_at = models.DateTimeField(null=True)
     host = models.CharField(max_length=255, blank=True)
 
@@ -139,7 +142,14 @@ class SeparationJob(models.Model):
             models.Index(fields=["owner", "-created_at", "-id"], name="job_by_owner"),
             models.Index(fields=["-created_at", "-id"], name="job_by_age"),
             models.Index(fields=["state", "-created_at", "-id"], name="job_by_state"),
-            models.Index(fields=["priority", "queued_at"], name="job_waiting", condition=models.Q(state="queued")),
+            models.Index(
+                fields=["-priority", "queued_at", "id"], name="job_waiting", condition=models.Q(state="queued")
+            ),
+            models.Index(
+                fields=["owner", "-priority", "queued_at", "id"],
+                name="job_waiting_by_owner",
+                condition=models.Q(state="queued"),
+            ),
             models.Index(fields=["lease_expires_at"], name="job_leased", condition=models.Q(state="running")),
         ]
         constraints = [
@@ -233,3 +243,17 @@ class Stem(models.Model):
         """`<track> - <stem>.<ext>`, for Content-Disposition and zip members."""
         extension = PurePosixPath(self.file.name or "").suffix
         return f"{self.job.track.display_name} - {self.name}{extension}"
+
+
+class WorkerCluster(models.Model):
+    """The django-q2 cluster of one host: which process it is, and when it last answered a ping."""
+
+    host = models.CharField(max_length=255, unique=True)
+    pid = models.PositiveIntegerField()
+    create_time = models.FloatField(help_text="of the process, as the kernel counts it: a pid alone may be reused")
+    started_at = models.DateTimeField(db_default=Now())
+    pinged_at = models.DateTimeField(null=True, help_text="the oldest ping not yet answered")
+    answered_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.host} (process {self.pid})"
