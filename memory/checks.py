@@ -4,10 +4,9 @@ Ids: memory.E001 to E010 one per number (see `conf.NUMBERS`), E011 warning not b
 W001 one operation may take more than the machine has, W002 the budget is smaller than one operation's limit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
@@ -15,7 +14,7 @@ from memory.conf import NUMBERS, raw_value
 
 
 @register(Tags.compatibility)
-def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(**_arguments: Any) -> list[CheckMessage]:
     """Each number alone; if all are right, how they stand to each other."""
     problems = [*_numbers(), *_host_name()]
     return problems or [*_thresholds(), *_budget()]

@@ -55,6 +55,7 @@ class Reservation(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     renewed_at = models.DateTimeField(null=True)
     sampled_at = models.DateTimeField(null=True)
+    lease_seconds = models.FloatField(help_text="how long it is kept after each renewal")
     expires_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True)
     expired = models.BooleanField(default=False, help_text="its holder was lost; released by the reaper")

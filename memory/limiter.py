@@ -1,0 +1,425 @@
+"""Admission: memory and places promised to operations, atomically, across all processes of a host.
+
+Owns reservations. Decides nothing itself: who goes next is `queueing.py`, when the host is short `pressure.py`.
+Every admission is one transaction whose first statement updates the host's row, so SQLite and PostgreSQL both let
+one admission in at a time; what is read after it is what counts.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from django.db import OperationalError, transaction
+from django.db.models import F, Sum
+from django.db.models.functions import Greatest, Now
+from django.utils import timezone
+
+from memory.conf import MIB, MemorySettings, is_light, memory_settings
+from memory.models import Host, Reservation, ServiceProcess
+from memory.pressure import Level, Pressure, floor_bytes, judge, victim
+from memory.quantities import format_bytes
+from memory.queueing import Blocked, Candidate, Charge, Room, in_order, light_share, plan
+from memory.retries import is_busy, retry_busy
+from memory.samples import record_operation
+
+logger = logging.getLogger(__name__)
+
+BUDGET_SHARE = 0.85
+"""Of effective memory, when MEMORY_BUDGET_MB is 0; the rest is the operating system's."""
+SERVICE_MIN_BYTES = 384 * MIB
+"""Kept for the service's own processes even while they have not reported more."""
+PROCESS_ALIVE = timedelta(minutes=2)
+HOST_ALIVE = timedelta(minutes=5)
+
+
+class HostMemory(Protocol):
+    """The part of a host reading that admission uses, bytes."""
+
+    @property
+    def effective_limit(self) -> int: ...
+    @property
+    def available(self) -> int: ...
+
+
+class HostProbe(Protocol):
+    def host(self) -> HostMemory: ...
+
+
+class NotAdmitted(Exception):
+    """The operation may not start now. `retry_after` is in seconds; if `can_never_fit`, trying again is in vain."""
+
+    def __init__(self, reason: str, *, retry_after: int = 5, can_never_fit: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+        self.can_never_fit = can_never_fit
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What one admission sees, all of it read after the host's row was locked."""
+
+    host: Host
+    now: datetime
+    room: Room
+    pressure: Pressure
+
+
+class ConcurrentOperationLimiter:
+    """Reservations on one host (HOST_NAME unless told otherwise). Cheap to make; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        host: str | None = None,
+        probe: HostProbe | None = None,
+        settings: Callable[[], MemorySettings] = memory_settings,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._probe = probe
+
+    # --- admission
+
+    def claim(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        kind: str,
+        lease_seconds: float,
+        on_admit: Callable[[Candidate, Reservation], bool],
+    ) -> Reservation | None:
+        """Admit the one of `candidates` whose turn it is, if any fits.
+
+        `on_admit` runs inside the transaction and makes the admission the caller's own fact, by a conditional
+        update; if it returns False, nothing has happened and the next candidate is tried. What it raises undoes
+        everything. None means: none fits now, or the database stayed busy.
+        """
+
+        def transact() -> Reservation | None:
+            with transaction.atomic():
+                return self._claim(candidates, kind, lease_seconds, on_admit)
+
+        if not candidates:
+            return None
+        try:
+            return retry_busy(transact)
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            logger.warning("claim given up: the database stayed busy")
+            return None
+
+    def _claim(
+        self,
+        candidates: Sequence[Candidate],
+        kind: str,
+        lease_seconds: float,
+        on_admit: Callable[[Candidate, Reservation], bool],
+    ) -> Reservation | None:
+        turn = self._take_turn()
+        if turn.pressure.level is not Level.CALM:
+            return None
+        decision = plan(candidates, turn.room, now=turn.now, patience=self._patience(), blocked=_blocked_on(turn.host))
+        self._remember_blocked(turn.host, decision.blocked)
+        for candidate in decision.order:
+            reservation = self._admit(turn, candidate, kind, lease_seconds, on_admit)
+            if reservation is not None:
+                return reservation
+        return None
+
+    def _admit(
+        self,
+        turn: _Turn,
+        candidate: Candidate,
+        kind: str,
+        lease_seconds: float,
+        on_admit: Callable[[Candidate, Reservation], bool],
+    ) -> Reservation | None:
+        with transaction.atomic():
+            reservation = _create(turn, candidate, kind, lease_seconds)
+            if on_admit(candidate, reservation):
+                return reservation
+            transaction.set_rollback(True)
+        return None
+
+    def reserve(
+        self,
+        *,
+        kind: str,
+        key: str,
+        bytes: int,
+        owner: str = "",
+        lease_seconds: float,
+        label: str = "",
+        limit: int = 0,
+    ) -> Reservation:
+        """Reserve at once, without a queue: for light operations, or a heavy one that a person waits for.
+
+        Raises:
+            NotAdmitted: it does not fit now (or ever), with the numbers.
+        """
+        wanted = Candidate(key, bytes, owner, waiting_since=timezone.now(), label=label, limit=limit)
+
+        def transact() -> Reservation:
+            with transaction.atomic():
+                turn = self._take_turn()
+                self._refuse_if_full(turn, wanted, light=is_light(kind))
+                return _create(turn, wanted, kind, lease_seconds)
+
+        try:
+            return retry_busy(transact)
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            raise NotAdmitted("the database is busy", retry_after=2) from error
+
+    @contextmanager
+    def admitted(
+        self,
+        *,
+        kind: str,
+        key: str,
+        bytes: int,
+        owner: str = "",
+        lease_seconds: float,
+        label: str = "",
+        limit: int = 0,
+    ) -> Iterator[Reservation]:
+        """`reserve` on entry, `release` on exit. Raises NotAdmitted as `reserve` does."""
+        reservation = self.reserve(
+            kind=kind, key=key, bytes=bytes, owner=owner, lease_seconds=lease_seconds, label=label, limit=limit
+        )
+        try:
+            yield reservation
+        finally:
+            self.release(reservation.pk)
+
+    def _refuse_if_full(self, turn: _Turn, wanted: Candidate, *, light: bool) -> None:
+        most = turn.room.budget if light else min(turn.room.heavy_budget, self._settings().process_memory_limit)
+        if wanted.bytes > most:
+            raise NotAdmitted(_too_big(wanted.bytes, most), retry_after=0, can_never_fit=True)
+        if turn.pressure.level is not Level.CALM:
+            raise NotAdmitted(turn.pressure.message, retry_after=10)
+        blocked = _blocked_on(turn.host)
+        drained = blocked is not None and turn.now - blocked.since >= self._patience()
+        if not light and (turn.room.free_slots == 0 or drained):
+            raise NotAdmitted(_places(turn.room) if not drained else "a job that waits is next", retry_after=10)
+        free = turn.room.free_light(drained_for_heavy=drained) if light else turn.room.free_heavy
+        if wanted.bytes > free:
+            raise NotAdmitted(_needs(wanted.bytes, free), retry_after=5)
+
+    # --- while it runs, and after
+
+    def renew(self, reservation_id: int, *, observed_bytes: int) -> bool:
+        """Report what an operation uses and keep its reservation for another term of its lease.
+
+        False: the lease had run out or was released, and somebody else may have the memory by now.
+        """
+
+        def transact() -> bool:
+            with transaction.atomic():
+                return _renew(reservation_id, observed_bytes)
+
+        renewed = retry_busy(transact)
+        if renewed:
+            record_operation(reservation_id, every=self._settings().memory_check_interval)
+        return renewed
+
+    def release(self, reservation_id: int, *, peak_bytes: int = 0) -> None:
+        """Give a reservation back; again, or for one that ran out, it does nothing. Keeps the peak on record."""
+
+        def transact() -> None:
+            with transaction.atomic():
+                Reservation.objects.filter(pk=reservation_id, released_at=None).update(
+                    released_at=Now(), peak_bytes=Greatest(F("peak_bytes"), peak_bytes)
+                )
+
+        retry_busy(transact)
+
+    def expire(self) -> int:
+        """Release what lost holders of any host still hold; returns how many. They stopped counting already."""
+
+        def transact() -> int:
+            with transaction.atomic():
+                return Reservation.objects.lost().update(released_at=Now(), expired=True)
+
+        return retry_busy(transact)
+
+    # --- questions
+
+    def budget(self) -> int:
+        """Bytes that all operations of this host may hold together."""
+        return self._budget(self._probe_host().effective_limit)
+
+    def heavy_budget(self) -> int:
+        """The part of the budget that heavy operations may hold; the rest is for light ones."""
+        budget = self.budget()
+        return budget - light_share(budget)
+
+    def can_ever_fit(self, bytes: int) -> bool:
+        """Whether a heavy operation of this size fits, with nothing else running, here or on another live host."""
+        return bytes <= self.largest_operation()
+
+    def largest_operation(self) -> int:
+        """Bytes of the largest heavy operation that this or another live host can admit."""
+        others = Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE).exclude(name=self.host_name)
+        shares = [self.heavy_budget(), *others.values_list("heavy_bytes", flat=True)]
+        return min(max(shares), self._settings().process_memory_limit)
+
+    def waiting_reasons(self, candidates: Sequence[Candidate]) -> dict[str, str]:
+        """Why each candidate has not been admitted here yet, by key, in words with numbers. Changes nothing."""
+        room, pressure = self._room_now(), self.pressure()
+        ordered = in_order(candidates, room.running)
+        held_for = Host.objects.filter(name=self.host_name).values_list("blocked_key", flat=True).first()
+        return {
+            candidate.key: self._why_waiting(candidate, ahead, room, pressure, held_for or "")
+            for ahead, candidate in enumerate(ordered)
+        }
+
+    def _why_waiting(self, candidate: Candidate, ahead: int, room: Room, pressure: Pressure, held_for: str) -> str:
+        queue = "" if ahead == 0 else f"; {ahead} {'job' if ahead == 1 else 'jobs'} ahead"
+        if not room.can_ever_fit(candidate.bytes):
+            return _too_big(candidate.bytes, room.heavy_budget)
+        if pressure.level is not Level.CALM:
+            return pressure.message + queue
+        if room.free_slots == 0:
+            return _places(room) + queue
+        if candidate.bytes > room.free_heavy:
+            return _needs(candidate.bytes, room.free_heavy) + queue
+        if held_for and held_for != candidate.key and ahead:
+            return f"fits, but a larger job that has waited longer goes first{queue}"
+        return f"starts when a worker is free{queue}"
+
+    # --- host pressure
+
+    def pressure(self) -> Pressure:
+        """Whether this host is so short of memory that admission pauses, or an operation must end."""
+        reading = self._probe_host()
+        return judge(reading.available, reading.effective_limit)
+
+    def choose_victim(self) -> Reservation | None:
+        """The operation to end so that the host survives: the most over its estimate, else the newest; None if calm.
+
+        Every process that asks gets the same answer until that operation is gone.
+        """
+        if self.pressure().level is not Level.SHED:
+            return None
+        return victim(Reservation.objects.held().filter(host_id=self.host_name, heavy=True))
+
+    # --- the host's row
+
+    @property
+    def host_name(self) -> str:
+        return self._host or self._settings().host_name
+
+    def _take_turn(self) -> _Turn:
+        """Locks the host's row by updating it; everything else is read afterwards."""
+        reading = self._probe_host()
+        self._touch_host(reading)
+        host = Host.objects.get(name=self.host_name)
+        budget = self._budget(reading.effective_limit)
+        Host.objects.filter(pk=host.pk).update(budget_bytes=budget, heavy_bytes=budget - light_share(budget))
+        return _Turn(host, host.last_seen, self._room(reading, budget), self.pressure())
+
+    def _touch_host(self, reading: HostMemory) -> None:
+        row = Host.objects.filter(name=self.host_name)
+        seen = {"available_bytes": reading.available, "effective_bytes": reading.effective_limit}
+        while not row.update(version=F("version") + 1, last_seen=Now(), **seen):
+            Host.objects.bulk_create([Host(name=self.host_name)], ignore_conflicts=True)
+
+    def _room_now(self) -> Room:
+        reading = self._probe_host()
+        return self._room(reading, self._budget(reading.effective_limit))
+
+    def _room(self, reading: HostMemory, budget: int) -> Room:
+        held = Reservation.objects.held().filter(host_id=self.host_name)
+        running = tuple(Charge(r.key, r.owner, r.bytes, r.observed_bytes, r.heavy) for r in held)
+        available = max(0, reading.available - floor_bytes(reading.effective_limit))
+        return Room(budget, self._settings().max_concurrent_operations, running, available)
+
+    def _budget(self, effective: int) -> int:
+        budget = self._settings().memory_budget
+        if budget is not None:
+            return min(budget, effective)
+        return max(0, int(effective * BUDGET_SHARE) - self._service_bytes())
+
+    def _service_bytes(self) -> int:
+        alive = ServiceProcess.objects.filter(host_id=self.host_name, last_seen__gt=Now() - PROCESS_ALIVE)
+        return max(SERVICE_MIN_BYTES, alive.aggregate(total=Sum("rss_bytes"))["total"] or 0)
+
+    def _probe_host(self) -> HostMemory:
+        if self._probe is None:
+            from memory.monitor import MemoryMonitor
+
+            self._probe = MemoryMonitor()
+        return self._probe.host()
+
+    def _patience(self) -> timedelta:
+        return timedelta(seconds=self._settings().backfill_seconds)
+
+    def _remember_blocked(self, host: Host, blocked: Blocked | None) -> None:
+        key, since = (blocked.key, blocked.since) if blocked else ("", None)
+        if (key, since) != (host.blocked_key, host.blocked_since):
+            Host.objects.filter(pk=host.pk).update(blocked_key=key, blocked_since=since)
+
+
+def _renew(reservation_id: int, observed: int) -> bool:
+    held = Reservation.objects.held().filter(pk=reservation_id)
+    lease_seconds = held.values_list("lease_seconds", flat=True).first()
+    if lease_seconds is None:
+        return False
+    return bool(
+        held.update(
+            observed_bytes=observed,
+            peak_bytes=Greatest(F("peak_bytes"), observed),
+            renewed_at=Now(),
+            expires_at=Now() + timedelta(seconds=lease_seconds),
+        )
+    )
+
+
+def _create(turn: _Turn, candidate: Candidate, kind: str, lease_seconds: float) -> Reservation:
+    return Reservation.objects.create(
+        host=turn.host,
+        kind=kind,
+        heavy=not is_light(kind),
+        key=candidate.key,
+        label=candidate.label[:255],
+        owner=candidate.owner,
+        bytes=candidate.bytes,
+        limit_bytes=candidate.limit,
+        created_at=turn.now,
+        lease_seconds=lease_seconds,
+        expires_at=turn.now + timedelta(seconds=lease_seconds),
+    )
+
+
+def _blocked_on(host: Host) -> Blocked | None:
+    return Blocked(host.blocked_key, host.blocked_since) if host.blocked_since else None
+
+
+def _needs(size: int, free: int) -> str:
+    return f"needs {format_bytes(size)}, {format_bytes(free)} free"
+
+
+def _places(room: Room) -> str:
+    return f"all {room.slots} places are taken" if room.slots > 1 else "the one place is taken"
+
+
+def _too_big(size: int, most: int) -> str:
+    return f"needs {format_bytes(size)}, more than the {format_bytes(most)} that one operation can have here"
+
+
+__all__ = [
+    "Candidate",
+    "ConcurrentOperationLimiter",
+    "HostMemory",
+    "HostProbe",
+    "Level",
+    "NotAdmitted",
+    "Pressure",
+]

@@ -1,0 +1,230 @@
+"""Reservations: what one process sees of admission."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
+
+from memory.conf import MIB, MemorySettings
+from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
+from memory.models import Host, Reservation, UsageSample
+from memory.queueing import Candidate
+from tests.unit.memory_admission.builders import FakeProbe, candidate, memory, probe
+
+pytestmark = pytest.mark.django_db
+
+
+def limiter(host: FakeProbe | None = None, **changes: object) -> ConcurrentOperationLimiter:
+    settings: Callable[[], MemorySettings] = lambda: memory(**changes)  # noqa: E731
+    return ConcurrentOperationLimiter(probe=host or probe(), settings=settings)
+
+
+def accept(_candidate: Candidate, _reservation: Reservation) -> bool:
+    return True
+
+
+def claim(subject: ConcurrentOperationLimiter, *candidates: Candidate, lease: float = 60) -> Reservation | None:
+    return subject.claim(candidates, kind="separate", lease_seconds=lease, on_admit=accept)
+
+
+def lapse(reservation: Reservation) -> None:
+    Reservation.objects.filter(pk=reservation.pk).update(expires_at=Now() - timedelta(seconds=1))
+
+
+def test_a_candidate_that_fits_gets_a_reservation_on_this_host() -> None:
+    reservation = claim(limiter(), candidate("a", 1000))
+    assert reservation is not None
+    assert (reservation.host_id, reservation.key, reservation.bytes) == ("alpha", "a", 1000 * MIB)
+
+
+def test_a_second_one_that_does_not_fit_beside_the_first_waits() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 1000))
+    assert claim(subject, candidate("b", 1000)) is None
+
+
+def test_the_released_memory_is_given_to_the_next() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 1000))
+    assert first is not None
+    subject.release(first.pk)
+    assert claim(subject, candidate("b", 1000)) is not None
+
+
+def test_no_more_than_the_set_number_of_operations_run_at_once() -> None:
+    subject = limiter(max_concurrent_operations=2)
+    admitted = [claim(subject, candidate(key, 10)) for key in "abc"]
+    assert [bool(one) for one in admitted] == [True, True, False]
+
+
+def test_a_holder_who_says_no_leaves_no_reservation_and_the_next_is_tried() -> None:
+    reservation = limiter().claim(
+        [candidate("a", 10, waited=9), candidate("b", 10)],
+        kind="separate",
+        lease_seconds=60,
+        on_admit=lambda one, _: one.key == "b",
+    )
+    assert reservation is not None
+    assert list(Reservation.objects.values_list("key", flat=True)) == ["b"]
+
+
+def test_what_the_holder_changed_before_saying_no_is_undone() -> None:
+    def change_and_refuse(_candidate: Candidate, _reservation: Reservation) -> bool:
+        Host.objects.create(name="written by the holder")
+        return False
+
+    limiter().claim([candidate("a", 10)], kind="separate", lease_seconds=60, on_admit=change_and_refuse)
+    assert not Host.objects.filter(name="written by the holder").exists()
+
+
+def test_an_operation_that_uses_more_than_reserved_is_charged_what_it_uses() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 1000))
+    assert first is not None
+    subject.renew(first.pk, observed_bytes=1700 * MIB)
+    assert claim(subject, candidate("b", 100)) is None
+
+
+def test_a_lease_that_ran_out_no_longer_counts() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 1500))
+    assert first is not None
+    lapse(first)
+    assert claim(subject, candidate("b", 1500)) is not None
+
+
+def test_a_lapsed_reservation_cannot_be_renewed() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10))
+    assert first is not None
+    lapse(first)
+    assert subject.renew(first.pk, observed_bytes=1) is False
+
+
+def test_renewing_extends_the_lease_and_keeps_the_peak() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10), lease=30)
+    assert first is not None
+    assert subject.renew(first.pk, observed_bytes=9 * MIB)
+    assert subject.renew(first.pk, observed_bytes=4 * MIB)
+    now = Reservation.objects.get(pk=first.pk)
+    assert (now.observed_bytes, now.peak_bytes) == (4 * MIB, 9 * MIB)
+    assert now.expires_at > first.expires_at
+
+
+def test_renewing_keeps_one_sample_per_check_interval() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10))
+    assert first is not None
+    for megabytes in (3, 4, 5):
+        subject.renew(first.pk, observed_bytes=megabytes * MIB)
+    assert list(UsageSample.objects.values_list("bytes", flat=True)) == [3 * MIB]
+
+
+def test_expire_releases_what_lost_holders_hold_once() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10))
+    assert first is not None
+    lapse(first)
+    assert (subject.expire(), subject.expire()) == (1, 0)
+    assert Reservation.objects.get(pk=first.pk).expired
+
+
+def test_releasing_twice_keeps_the_first_release() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10))
+    assert first is not None
+    subject.release(first.pk, peak_bytes=7)
+    released_at = Reservation.objects.get(pk=first.pk).released_at
+    subject.release(first.pk, peak_bytes=99)
+    again = Reservation.objects.get(pk=first.pk)
+    assert (again.released_at, again.peak_bytes) == (released_at, 7)
+
+
+def test_reservations_of_another_host_do_not_count_here() -> None:
+    other = ConcurrentOperationLimiter(host="beta", probe=probe(), settings=memory)
+    claim(other, candidate("a", 1700))
+    assert claim(limiter(), candidate("b", 1700)) is not None
+
+
+def test_each_claim_moves_the_hosts_version() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 10))
+    claim(subject, candidate("b", 10))
+    assert Host.objects.get(name="alpha").version == 2
+
+
+def test_a_small_operation_finds_its_share_while_heavy_ones_fill_theirs() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 1792))
+    assert subject.reserve(kind="probe", key="p", bytes=128 * MIB, lease_seconds=60).heavy is False
+
+
+def test_a_reservation_that_does_not_fit_now_says_so_with_numbers() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 1792))
+    with pytest.raises(NotAdmitted) as refusal:
+        subject.reserve(kind="probe", key="p", bytes=1024 * MIB, lease_seconds=60)
+    assert refusal.value.reason == "needs 1.0 GB, 256 MB free"
+    assert refusal.value.can_never_fit is False
+
+
+def test_a_reservation_larger_than_the_budget_can_never_fit() -> None:
+    with pytest.raises(NotAdmitted) as refusal:
+        limiter().reserve(kind="separate", key="s", bytes=1793 * MIB, lease_seconds=60)
+    assert refusal.value.can_never_fit is True
+
+
+def test_the_context_manager_gives_the_reservation_back_when_the_work_fails() -> None:
+    subject = limiter()
+    with pytest.raises(ZeroDivisionError), subject.admitted(kind="probe", key="p", bytes=1, lease_seconds=60):
+        raise ZeroDivisionError
+    assert not Reservation.objects.held().exists()
+
+
+def test_nothing_is_admitted_while_the_host_has_too_little_memory_available() -> None:
+    short = limiter(probe(effective_mb=8192, available_mb=300))
+    assert claim(short, candidate("a", 10)) is None
+
+
+def test_available_memory_counts_even_when_the_budget_has_room() -> None:
+    subject = limiter(probe(effective_mb=8192, available_mb=1000))
+    assert claim(subject, candidate("a", 800)) is None
+
+
+def test_what_running_operations_have_yet_to_take_is_not_available() -> None:
+    host = probe(effective_mb=8192, available_mb=1500)
+    subject = limiter(host)
+    claim(subject, candidate("a", 600))
+    assert claim(subject, candidate("b", 600)) is None
+
+
+def test_the_automatic_budget_is_a_share_less_what_the_service_needs() -> None:
+    subject = limiter(probe(effective_mb=10000), memory_budget=None)
+    assert subject.budget() == (8500 - 384) * MIB
+
+
+def test_an_operation_over_the_process_limit_can_never_fit() -> None:
+    subject = limiter(memory_budget=9000 * MIB, process_memory_limit=1000 * MIB)
+    assert subject.can_ever_fit(1000 * MIB)
+    assert not subject.can_ever_fit(1001 * MIB)
+
+
+def test_an_operation_fits_if_another_live_host_can_take_it() -> None:
+    Host.objects.create(name="beta", heavy_bytes=3000 * MIB)
+    assert limiter().can_ever_fit(3000 * MIB)
+
+
+def test_a_host_that_has_gone_does_not_count() -> None:
+    Host.objects.create(name="beta", heavy_bytes=3000 * MIB, last_seen=Now() - timedelta(hours=1))
+    assert not limiter().can_ever_fit(3000 * MIB)
+
+
+def test_an_error_in_the_holder_undoes_the_reservation() -> None:
+    def fail(_candidate: Candidate, _reservation: Reservation) -> bool:
+        raise OperationalError("no such table: songs")
+
+    with pytest.raises(OperationalError, match="songs"):
+        limiter().claim([candidate("a", 10)], kind="separate", lease_seconds=60, on_admit=fail)
