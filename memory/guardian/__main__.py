@@ -1,0 +1,13 @@
+"""Entry of the guardian: `python -I -S __main__.py CONFIG_JSON PROGRAM [ARGUMENT...]`. See the package."""
+
+# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+
+import os
+import sys
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from memory.guardian.watch import main
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,61 @@
+"""Ending members of a tree: never another process that got the same pid since."""
+
+import os
+import signal
+import time
+
+from memory.probes.tree import ProcTree, Tree
+
+RESCAN_SECONDS = 0.005
+
+
+def send(tree: Tree, pid: int, started: float, number: int) -> bool:
+    """Send a signal to the process that had `pid` at its start time; False when that one has ended."""
+    try:
+        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except OSError:
+        return False
+    try:
+        if tree.started(pid) != started:
+            return False
+        _deliver(pid, handle, number)
+    except OSError:
+        return False
+    finally:
+        if handle is not None:
+            os.close(handle)
+    return True
+
+
+def _deliver(pid: int, handle: int | None, number: int) -> None:
+    if handle is None:
+        os.kill(pid, number)
+    else:
+        signal.pidfd_send_signal(handle, number)
+
+
+def members(tree: Tree, root: int, *, thorough: bool = False) -> dict[int, float]:
+    """The live members below `root`; `thorough` misses none even while members end and are handed over."""
+    found = tree.descendants(root)
+    if not found and thorough and isinstance(tree, ProcTree):
+        return tree.scan(root)
+    return found
+
+
+def signal_all(tree: Tree, root: int, number: int) -> int:
+    """Signal every member; returns how many took it."""
+    return sum(send(tree, pid, started, number) for pid, started in members(tree, root, thorough=True).items())
+
+
+def end_all(tree: Tree, root: int, *, seconds: float = 10.0, reap: object = None) -> dict[int, float]:
+    """Kill and look again until nobody is left; returns the members that could not be ended in that time."""
+    deadline = time.monotonic() + seconds
+    while left := members(tree, root, thorough=True):
+        for pid, started in left.items():
+            send(tree, pid, started, signal.SIGKILL)
+        if callable(reap):
+            reap()
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(RESCAN_SECONDS)
+    return {}

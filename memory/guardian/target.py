@@ -1,0 +1,72 @@
+"""Starting the supervised program as the guardian's child, with every limit in place before its first instruction."""
+
+# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+
+import contextlib
+import json
+import os
+import signal
+from typing import Any, NamedTuple, NoReturn
+
+from memory.guardian import kernel
+
+
+class Started(NamedTuple):
+    """The child's pid and the layers in force for it, or why the program could not be started."""
+
+    pid: int
+    layers: tuple[str, ...]
+    error: str
+
+
+def start(argv: list[str], config: dict[str, Any]) -> Started:
+    """Fork and exec `argv`; the guardian has one thread, so code between the two is safe here."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        _become(argv, config, write_end)
+    os.close(write_end)
+    with open(read_end, "rb") as file:
+        lines = file.read().decode(errors="replace").splitlines()
+    notes = [json.loads(line) for line in lines]
+    error = next((note["error"] for note in notes if "error" in note), "")
+    return Started(pid, tuple(note["layer"] for note in notes if "layer" in note), error)
+
+
+def _become(argv: list[str], config: dict[str, Any], notes: int) -> NoReturn:
+    """In the child. Whatever fails, it never returns to the guardian's code."""
+    try:
+        for layer in _apply_limits(config):
+            _note(notes, "layer", layer)
+        os.execvpe(argv[0], argv, os.environ)
+    except OSError as error:
+        _note(notes, "error", f"{argv[0]}: {error.strerror}")
+    finally:
+        os._exit(127)
+
+
+def _apply_limits(config: dict[str, Any]) -> list[str]:
+    kernel.become_session_leader()
+    kernel.default_signals()
+    kernel.forbid_core_dumps()
+    cgroup, data = config.get("cgroup"), config.get("data")
+    layers = {
+        "parent_death_signal": _die_with_parent(config["guardian"]),
+        "oom_score_adj": kernel.set_oom_score_adj(config["oom_score_adj"]),
+        str(config.get("wall")): bool(cgroup) and kernel.join_cgroup(str(cgroup)),
+        "rlimit_data": bool(data) and kernel.limit_data(int(data or 0)),
+    }
+    return [name for name, active in layers.items() if active]
+
+
+def _die_with_parent(guardian: int) -> bool:
+    active = kernel.signal_on_parent_death(signal.SIGKILL)
+    if os.getppid() != guardian:  # it ended before the request was in place
+        os._exit(127)
+    return active
+
+
+def _note(pipe: int, key: str, value: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(pipe, (json.dumps({key: value}) + "\n").encode())

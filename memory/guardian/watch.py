@@ -1,0 +1,262 @@
+"""The guardian's loop: start the program, look at its tree, act on the policy, leave nobody behind, report.
+
+Reports are JSON lines on the status pipe. One byte on the lifeline asks for an end ("T" with grace, "K" at
+once); its end of file means that the supervisor has died, and then everything below this process dies.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any, NamedTuple, NoReturn
+
+from memory.guardian import kernel, killing, target
+from memory.policy import Action, TreeLimits, fill_rate, next_look, tree_action
+from memory.probes.tree import Reading, tree_for
+
+MAX_MEMBERS_REPORTED = 100  # keeps a report below PIPE_BUF, so that it is written whole or not at all
+SCAN_SHARE = 20  # a scan for new members may take a twentieth of the time
+
+
+class Usage(NamedTuple):
+    """One look at the tree. `used` is what counts against the limit: PSS where shared pages matter, else RSS."""
+
+    rss: int
+    pss: int | None
+    used: int
+    processes: int
+
+
+class Watch:
+    """One supervised tree from start to end."""
+
+    def __init__(self, config: dict[str, Any], argv: list[str]) -> None:
+        self.config, self.argv = config, argv
+        self.limits = TreeLimits(config["limit"], config["warn"], config["kill"])
+        self.tree = tree_for(config["reader"])
+        self.rate = fill_rate(os.cpu_count() or 1)
+        self.status: int = config["status"]
+        self.lifeline: int = config["lifeline"]
+        self.root = os.getpid()
+        self.started_at = time.monotonic()
+        self.members: dict[int, float] = {}
+        self.next_scan = self.next_report = 0.0
+        self.interval = 0.0
+        self.peak = self.peak_data = 0
+        self.cause = ""
+        self.used_at_end = 0
+        self.kill_at: float | None = None
+        self.warned = False
+        self.target_pid = 0
+        self.exit_status: int | None = None
+        self.orphaned = False
+        self.ending = False
+
+    # --- life
+
+    def run(self) -> None:
+        layers = self._prepare()
+        child = target.start(self.argv, self.config)
+        self.target_pid = child.pid
+        if child.error:
+            os.waitpid(child.pid, 0)
+            self._report({"failed": child.error})
+            return
+        self._report({"started": child.pid, "layers": [*layers, *child.layers]})
+        while self.exit_status is None and not self.orphaned:
+            self._tick()
+        self._finish()
+
+    def _prepare(self) -> list[str]:
+        layers = ["supervisor", "own_session", "lifeline"]
+        if kernel.become_subreaper():
+            layers.append("subreaper")
+        kernel.signal_on_parent_death(signal.SIGTERM)
+        self.config["guardian"] = self.root
+        self._handle_signals()
+        if os.getppid() != self.config["supervisor"]:
+            sys.exit(1)
+        return layers
+
+    def _handle_signals(self) -> None:
+        self.wakeup, wakeup_end = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(wakeup_end, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _on_sigterm(self, *_: object) -> None:
+        """From the kernel when the supervisor's thread has died, or from whoever stops the whole service."""
+        self.ending = True
+
+    def _tick(self) -> None:
+        self._wait()
+        self._reap()
+        if self.exit_status is None and not self.orphaned:
+            self._look()
+            self._enforce_time()
+
+    def _wait(self) -> None:
+        waiting = select.poll()
+        waiting.register(self.lifeline, select.POLLIN)
+        waiting.register(self.wakeup, select.POLLIN)
+        for fd, _event in waiting.poll(max(1, round(self.interval * 1000))):
+            if fd == self.wakeup:
+                os.read(self.wakeup, 512)
+            else:
+                self._obey(os.read(self.lifeline, 64))
+        if os.getppid() != self.config["supervisor"]:
+            self.orphaned = True
+        elif self.ending:
+            self._kill("killed_outside")
+
+    def _obey(self, command: bytes) -> None:
+        if not command:
+            self.orphaned = True
+        elif b"K" in command:
+            self._kill("requested")
+        else:
+            self._terminate("requested")
+
+    def _reap(self) -> None:
+        """Collect every ended child: the target, and the orphans that became ours."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.target_pid:
+                    self.exit_status = status
+
+    # --- looking and acting
+
+    def _look(self) -> None:
+        before = time.monotonic()
+        usage = self._measure(before)
+        self._act(usage)
+        self._report_sample(usage, before)
+        self.interval = next_look(
+            usage.used,
+            self.limits.memory_bytes,
+            poll_seconds=self.config["poll"],
+            rate=self.rate,
+            cost=time.monotonic() - before,
+        )
+
+    def _measure(self, now: float) -> Usage:
+        if now >= self.next_scan:
+            self.members = self.tree.descendants(self.root)
+            self.next_scan = now + (time.monotonic() - now) * SCAN_SHARE
+        readings = [reading for pid in self.members if (reading := self.tree.reading(pid)) is not None]
+        rss = sum(reading.held for reading in readings)
+        pss = self._shared_fairly() if rss > self.limits.warn_at and len(readings) > 1 else None
+        usage = Usage(rss, pss, rss if pss is None else min(pss, rss), len(readings))
+        self._remember(usage, readings)
+        return usage
+
+    def _shared_fairly(self) -> int | None:
+        """PSS of the tree: forks share pages, and their summed RSS counts each page once per fork."""
+        shares = [self.tree.pss(pid) for pid in self.members]
+        known = [share for share in shares if share is not None]
+        return sum(known) if known else None
+
+    def _remember(self, usage: Usage, readings: list[Reading]) -> None:
+        highest = readings[0].peak if len(readings) == 1 else 0
+        self.peak = max(self.peak, usage.used, highest)
+        self.peak_data = max([self.peak_data, *(reading.data for reading in readings)])
+
+    def _act(self, usage: Usage) -> None:
+        action = tree_action(usage.used, self.limits)
+        if action >= Action.WARN and not self.warned:
+            self.warned = True
+            self._report({"warned": usage.used})
+        if action is Action.KILL:
+            self._kill("memory_limit", usage.used)
+        elif action is Action.TERMINATE:
+            self._terminate("memory_limit", usage.used)
+
+    def _enforce_time(self) -> None:
+        now = time.monotonic()
+        wall = self.config["wall_seconds"]
+        if wall is not None and now - self.started_at > wall:
+            self._terminate("timed_out")
+        if self.kill_at is not None and now >= self.kill_at:
+            self._signal_all(signal.SIGKILL)
+
+    def _terminate(self, cause: str, used: int = 0) -> None:
+        """Ask every member to end; those that don't are killed after the grace period."""
+        if self.kill_at is None:
+            self._set_cause(cause, used)
+            self.kill_at = time.monotonic() + self.config["grace"]
+            self._signal_all(signal.SIGTERM)
+
+    def _kill(self, cause: str, used: int = 0) -> None:
+        self._set_cause(cause, used)
+        self.kill_at = 0.0
+        self._signal_all(signal.SIGKILL)
+
+    def _set_cause(self, cause: str, used: int) -> None:
+        if not self.cause:
+            self.cause, self.used_at_end = cause, used
+
+    def _signal_all(self, number: int) -> None:
+        cgroup = self.config.get("cgroup")
+        if number == signal.SIGKILL and cgroup:
+            kernel.kill_cgroup(cgroup)
+        killing.signal_all(self.tree, self.root, number)
+
+    # --- end and reports
+
+    def _finish(self) -> None:
+        left = killing.end_all(self.tree, self.root, reap=self._reap)
+        self._reap()
+        if not self.orphaned:
+            self._report(self._end_report(left), must_arrive=True)
+
+    def _end_report(self, left: dict[int, float]) -> dict[str, Any]:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        unit = 1024 if sys.platform.startswith("linux") else 1
+        return {
+            "ended": self.cause,
+            "status": self.exit_status,
+            "used": self.used_at_end,
+            "peak": max(self.peak, spent.ru_maxrss * unit),
+            "peak_data": self.peak_data,
+            "cpu_seconds": spent.ru_utime + spent.ru_stime,
+            "wall_seconds": time.monotonic() - self.started_at,
+            "left": sorted(left),
+        }
+
+    def _report_sample(self, usage: Usage, now: float) -> None:
+        if now < self.next_report:
+            return
+        self.next_report = now + self.config["poll"]
+        listed = list(self.members.items())[:MAX_MEMBERS_REPORTED]
+        sample = {"rss": usage.rss, "pss": usage.pss, "processes": usage.processes, "peak": self.peak, "at": now}
+        self._report({"sample": sample, "members": listed})
+
+    def _report(self, report: dict[str, Any], *, must_arrive: bool = False) -> None:
+        """A reader that is busy must not hold up enforcement, so all but the last report may be dropped."""
+        os.set_blocking(self.status, must_arrive)
+        try:
+            os.write(self.status, (json.dumps(report) + "\n").encode())
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.orphaned = True
+
+
+def main(config_json: str, argv: list[str]) -> NoReturn:
+    config = json.loads(config_json)
+    for fd in (config["lifeline"], config["status"]):
+        os.set_inheritable(fd, False)
+    Watch(config, argv).run()
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""Readings of hosts, control groups and process trees. Decides nothing."""

@@ -1,0 +1,220 @@
+"""Process trees: who descends from a process, and what each member holds.
+
+Owns reading `/proc` (Linux) and psutil (elsewhere). Decides nothing and ends nothing. The guardian imports
+it, so it imports nothing slow at its top.
+"""
+
+# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+
+import os
+from typing import NamedTuple, Protocol
+
+KIB = 1024
+ZOMBIE_STATES = (b"Z", b"X")
+
+
+class Reading(NamedTuple):
+    """What one process holds, in bytes. `data` is its private writable mappings (what RLIMIT_DATA counts)."""
+
+    rss: int
+    swap: int = 0
+    peak: int = 0
+    data: int = 0
+
+    @property
+    def held(self) -> int:
+        return self.rss + self.swap
+
+
+class Tree(Protocol):
+    """Reads the descendants of a process. A member is its pid and its start time, which together are unique."""
+
+    def descendants(self, root: int) -> dict[int, float]: ...
+
+    def started(self, pid: int) -> float | None: ...
+
+    def reading(self, pid: int) -> Reading | None: ...
+
+    def pss(self, pid: int) -> int | None: ...
+
+
+class _Stat(NamedTuple):
+    state: bytes
+    parent: int
+    threads: int
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        """A zombie whose other threads still run is alive: only its first thread has ended."""
+        return self.state not in ZOMBIE_STATES or self.threads > 1
+
+
+def _parse_stat(content: bytes) -> _Stat:
+    """proc_pid_stat(5): the fields after the command's closing bracket, the first of which is the third."""
+    fields = content[content.rindex(b")") + 2 :].split()
+    return _Stat(fields[0], int(fields[1]), int(fields[17]), float(fields[19]))
+
+
+class ProcTree:
+    """The tree as `/proc` shows it. `proc` is where that is mounted."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._lists_children = os.path.exists(f"{proc}/thread-self/children")
+
+    def _read(self, *path: object) -> bytes | None:
+        try:
+            with open("/".join((self._proc, *map(str, path))), "rb") as file:
+                return file.read()
+        except OSError:  # it has ended since it was listed, or is another user's
+            return None
+
+    def _stat(self, pid: int) -> _Stat | None:
+        content = self._read(pid, "stat")
+        return _parse_stat(content) if content else None
+
+    def started(self, pid: int) -> float | None:
+        """Clock ticks between the machine's start and the process's; None when it is not alive."""
+        stat = self._stat(pid)
+        return stat.started if stat is not None and stat.alive else None
+
+    def descendants(self, root: int) -> dict[int, float]:
+        """Pid and start time of every live process below `root`, which is not included."""
+        return self._listed(root) if self._lists_children else self.scan(root)
+
+    def scan(self, root: int) -> dict[int, float]:
+        """The same from one pass over all processes: slower, and misses no child of an exiting one."""
+        children: dict[int, list[int]] = {}
+        stats: dict[int, _Stat] = {}
+        for pid in self._pids():
+            stat = self._stat(pid)
+            if stat is not None:
+                stats[pid] = stat
+                children.setdefault(stat.parent, []).append(pid)
+        return {pid: stats[pid].started for pid in _below(root, children) if stats[pid].alive}
+
+    def _pids(self) -> list[int]:
+        return [int(name) for name in os.listdir(self._proc) if name.isdigit()]
+
+    def _listed(self, root: int) -> dict[int, float]:
+        found: dict[int, float] = {}
+        unvisited = self._children(root)
+        while unvisited:
+            pid = unvisited.pop()
+            stat = self._stat(pid)
+            if stat is not None and pid not in found:
+                found[pid] = stat.started if stat.alive else -1.0
+                unvisited.extend(self._children(pid))
+        return {pid: started for pid, started in found.items() if started >= 0}
+
+    def _children(self, pid: int) -> list[int]:
+        try:
+            threads = os.listdir(f"{self._proc}/{pid}/task")
+        except OSError:
+            return []
+        return [int(child) for tid in threads for child in (self._read(pid, "task", tid, "children") or b"").split()]
+
+    def reading(self, pid: int) -> Reading | None:
+        """proc_pid_status(5); None for a process that has ended."""
+        content = self._read(pid, "status")
+        if content is None or b"VmRSS:" not in content:
+            return None
+        return Reading(
+            _kilobytes(content, b"VmRSS:"),
+            _kilobytes(content, b"VmSwap:"),
+            _kilobytes(content, b"VmHWM:"),
+            _kilobytes(content, b"VmData:"),
+        )
+
+    def pss(self, pid: int) -> int | None:
+        """Resident and swapped bytes with each shared page divided by its number of users; None if unreadable."""
+        content = self._read(pid, "smaps_rollup")
+        if not content:
+            return None
+        return _kilobytes(content, b"\nPss:") + _kilobytes(content, b"\nSwapPss:")
+
+    def uss(self, pid: int) -> int | None:
+        """Bytes that would be freed if only this process ended; None if unreadable."""
+        content = self._read(pid, "smaps_rollup")
+        if not content:
+            return None
+        return _kilobytes(content, b"\nPrivate_Clean:") + _kilobytes(content, b"\nPrivate_Dirty:")
+
+
+def _kilobytes(content: bytes, label: bytes) -> int:
+    start = content.find(label)
+    if start < 0:
+        return 0
+    return int(content[start + len(label) : content.index(b"kB", start)]) * KIB
+
+
+def _below(root: int, children: dict[int, list[int]]) -> list[int]:
+    found: list[int] = []
+    unvisited = list(children.get(root, ()))
+    while unvisited:
+        pid = unvisited.pop()
+        found.append(pid)
+        unvisited.extend(children.get(pid, ()))
+    return found
+
+
+class PsutilTree:
+    """The tree by psutil, where there is no `/proc`.
+
+    Without a subreaper an orphan becomes a child of init, so a process seen once in the tree stays in it.
+    """
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._psutil = psutil
+        self._seen: dict[int, float] = {}
+
+    def started(self, pid: int) -> float | None:
+        try:
+            process = self._psutil.Process(pid)
+            return None if process.status() == self._psutil.STATUS_ZOMBIE else float(process.create_time())
+        except self._psutil.Error:
+            return None
+
+    def descendants(self, root: int) -> dict[int, float]:
+        self._seen = {pid: at for pid, at in self._seen.items() if self.started(pid) == at}
+        for pid in (root, *tuple(self._seen)):
+            self._seen.update(self._children(pid))
+        return dict(self._seen)
+
+    def _children(self, pid: int) -> dict[int, float]:
+        try:
+            return {c.pid: float(c.create_time()) for c in self._psutil.Process(pid).children(recursive=True)}
+        except self._psutil.Error:
+            return {}
+
+    def reading(self, pid: int) -> Reading | None:
+        try:
+            return Reading(int(self._psutil.Process(pid).memory_info().rss))
+        except self._psutil.Error:
+            return None
+
+    def pss(self, pid: int) -> int | None:
+        """Not offered by macOS; its unique set is the nearest that is."""
+        try:
+            full = self._psutil.Process(pid).memory_full_info()
+        except self._psutil.Error:
+            return None
+        return int(getattr(full, "pss", 0) or full.uss)
+
+    def uss(self, pid: int) -> int | None:
+        try:
+            return int(self._psutil.Process(pid).memory_full_info().uss)
+        except self._psutil.Error:
+            return None
+
+
+def default_reader() -> str:
+    return "proc" if os.path.exists("/proc/self/stat") else "psutil"
+
+
+def tree_for(reader: str) -> Tree:
+    """`reader` is "proc" or "psutil"."""
+    return ProcTree() if reader == "proc" else PsutilTree()
