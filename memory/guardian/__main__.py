@@ -1,6 +1,7 @@
 """Entry of the guardian: `python -I -S __main__.py CONFIG_JSON PROGRAM [ARGUMENT...]`. See the package."""
 
-# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+# pathlib would double the guardian's start-up time
+# ruff: noqa: PTH100, PTH120
 
 import os
 import sys

@@ -3,7 +3,8 @@
 Each function says whether it took effect, so that the layers in force can be reported. Owns no policy.
 """
 
-# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+# pathlib would double the guardian's start-up time
+# ruff: noqa: PTH123
 
 import contextlib
 import ctypes

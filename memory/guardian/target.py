@@ -1,6 +1,7 @@
 """Starting the supervised program as the guardian's child, with every limit in place before its first instruction."""
 
-# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+# pathlib would double the guardian's start-up time
+# ruff: noqa: PTH123
 
 import contextlib
 import json

@@ -4,7 +4,8 @@ Owns reading `/proc` (Linux) and psutil (elsewhere). Decides nothing and ends no
 it, so it imports nothing slow at its top.
 """
 
-# ruff: noqa: PTH  (pathlib would double the guardian's start-up time)
+# pathlib would double the guardian's start-up time
+# ruff: noqa: PTH110, PTH123, PTH208
 
 import os
 from typing import NamedTuple, Protocol
