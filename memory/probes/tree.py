@@ -38,6 +38,8 @@ class Tree(Protocol):
 
     def pss(self, pid: int) -> int | None: ...
 
+    def uss(self, pid: int) -> int | None: ...
+
 
 class _Stat(NamedTuple):
     state: bytes

@@ -151,5 +151,6 @@ def default_poll_seconds() -> float:
 
     if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
         return DEFAULT_POLL_SECONDS
-    milliseconds = getattr(settings, "PROCESS_POLL_INTERVAL_MS", None)
-    return milliseconds / 1000 if isinstance(milliseconds, int | float) else DEFAULT_POLL_SECONDS
+    from memory.conf import memory_settings
+
+    return memory_settings().process_poll_interval
