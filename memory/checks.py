@@ -1,7 +1,7 @@
 """System checks: every setting of this app is right, or the service says at start what is not.
 
 Ids: memory.E001 to E010 one per number (see `conf.NUMBERS`), E011 warning not below limit, E012 host name,
-W001 one operation may take more than the machine has, W002 the budget is smaller than one operation's limit.
+W001 the budget is smaller than one operation's limit.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _budget() -> Iterator[CheckMessage]:
         yield Warning(
             f"MEMORY_BUDGET_MB ({budget}) is less than PROCESS_MEMORY_LIMIT_MB ({one}).",
             hint="Operations that need more than the budget are refused, whatever their own limit allows.",
-            id="memory.W002",
+            id="memory.W001",
         )
 
 
