@@ -1,0 +1,72 @@
+"""Six processes at one queue: never over budget, never over the places, each job once, no locked database."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.memory_admission import racer
+from tests.integration.memory_admission.postgres import find_programs, temporary_server
+
+ROOT = Path(__file__).parents[3]
+RACERS, PLACES, BUDGET_MB = 6, 3, 1280  # 1088 MB of it for heavy operations
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
+    with temporary_server(programs) as address:
+        yield f"{address}/postgres"
+
+
+def environment(tmp_path: Path, database: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DJANGO_SETTINGS_MODULE": "stemsite.settings",
+        "DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": database,
+        "HOST_NAME": "race",
+        "MAX_CONCURRENT_OPERATIONS": str(PLACES),
+        "MEMORY_BUDGET_MB": str(BUDGET_MB),
+    }
+
+
+def run_race(tmp_path: Path, database: str) -> list[tuple[str, str, int]]:
+    """The ledger's lines; fails if a racer does, with what it wrote."""
+    env, ledger = environment(tmp_path, database), tmp_path / "ledger"
+    subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "memory", "-v0"], env=env, check=True, timeout=60)
+    command = [sys.executable, racer.__file__, str(ledger)]
+    racers = [subprocess.Popen([*command, str(n)], env=env, stderr=subprocess.PIPE, text=True) for n in range(RACERS)]
+    errors = [process.communicate(timeout=120)[1] for process in racers]
+    assert [process.returncode for process in racers] == [0] * RACERS, "\n".join(errors)
+    assert not [error for error in errors if "locked" in error]
+    return [(change, key, size) for change, key, size, _ in map(json.loads, ledger.read_text().splitlines())]
+
+
+def check(entries: list[tuple[str, str, int]]) -> None:
+    held: dict[str, int] = {}
+    for change, key, size in entries:
+        if change == "-":
+            del held[key]
+            continue
+        assert key not in held
+        held[key] = size
+        assert len(held) <= PLACES
+        assert sum(held.values()) <= (BUDGET_MB - 192) * 1024**2
+    assert sorted(key for change, key, _ in entries if change == "+") == sorted(f"job-{n}" for n in range(racer.JOBS))
+
+
+def test_six_processes_on_sqlite_never_oversubscribe(tmp_path: Path) -> None:
+    check(run_race(tmp_path, f"sqlite:///{tmp_path / 'race.sqlite3'}"))
+
+
+@pytest.mark.postgres
+def test_six_processes_on_postgresql_never_oversubscribe(tmp_path: Path, postgres: str) -> None:
+    check(run_race(tmp_path, postgres))
