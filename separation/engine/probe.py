@@ -51,10 +51,7 @@ def probe(path: Path, ffmpeg: Path) -> AudioFacts:
 
     Raises `EngineError`: empty_file, unreadable_audio, no_audio_stream, unsupported_audio, ffmpeg_missing.
     """
-    _check_file(path)
-    header, log = _decode_beginning(path, ffmpeg)
-    rate, channels = _rate_and_channels(header, log)
-    _check_supported(rate, channels)
+    rate, channels, log = _read_shape(path, ffmpeg)
     return AudioFacts(
         duration=_duration(log) or _counted_duration(path, ffmpeg),
         sample_rate=rate,
@@ -63,6 +60,20 @@ def probe(path: Path, ffmpeg: Path) -> AudioFacts:
         container=_container(log),
         tags=_tags(path, ffmpeg),
     )
+
+
+def stream_shape(path: Path, ffmpeg: Path) -> tuple[int, int]:
+    """Sample rate and channels of the file's first audio stream; raises as `probe` does."""
+    rate, channels, _ = _read_shape(path, ffmpeg)
+    return rate, channels
+
+
+def _read_shape(path: Path, ffmpeg: Path) -> tuple[int, int, str]:
+    _check_file(path)
+    header, log = _decode_beginning(path, ffmpeg)
+    rate, channels = _rate_and_channels(header, log)
+    _check_supported(rate, channels)
+    return rate, channels, log
 
 
 def _check_file(path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Decoding: ffmpeg's float samples as numpy windows, with back-pressure and caps.
+
+Owns the decoder's command line, its process and the caps on what it may deliver. A truncated file yields what
+can be decoded of it. Knows nothing of statistics or networks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import queue
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separation.engine.errors import EngineError
+from separation.errors import ReasonCode
+from separation.ffmpeg import environment, input_arguments
+
+BLOCK_FRAMES = 65536
+PIPE_BYTES = 1024**2
+MATRIX_CHANNELS = 8
+KILLED_STATUS = 255
+F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
+
+Block = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to decode and the shape to decode it to. `source_channels` is what the file has."""
+
+    path: Path
+    ffmpeg: Path
+    source_channels: int
+    sample_rate: int = 44100
+    channels: int = 2
+    max_seconds: float = 43200.0
+
+    @property
+    def decoded_channels(self) -> int:
+        """Channels asked of ffmpeg: a mono file stays mono and is copied, as Demucs does."""
+        return 1 if self.source_channels == 1 else self.channels
+
+    def command(self) -> list[str]:
+        """The decoder's command line, writing interleaved little-endian float32 to its standard output."""
+        return [
+            *(str(self.ffmpeg), "-loglevel", "error"),
+            *input_arguments(self.path),
+            *("-map", "0:a:0", "-t", f"{self.max_seconds + 1:.3f}"),
+            *self._channel_arguments(),
+            *("-ar", str(self.sample_rate), "-af", self._filters()),
+            *("-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"),
+        ]
+
+    def _filters(self) -> str:
+        pick = "|".join(f"c{i}=c{i}" for i in range(self.channels))
+        first = f"pan={self.channels}c|{pick}," if self.source_channels > MATRIX_CHANNELS else ""
+        # Longer and steeper than swresample's default; only resampled files pass through it.
+        return f"{first}aresample={self.sample_rate}:filter_size=64:phase_shift=10:cutoff=0.97"
+
+    def _channel_arguments(self) -> list[str]:
+        if self.source_channels > MATRIX_CHANNELS:
+            return []
+        return ["-ac", str(self.decoded_channels)]
+
+
+class Decoder:
+    """One decode of a `Source` from its beginning. Use as a context manager: leaving it ends the process.
+
+    `read_ahead` blocks wait in a queue, 0 decodes in the caller's thread. `frames` counts what was delivered;
+    `truncated` is set when ffmpeg reported errors but had delivered something.
+    """
+
+    def __init__(self, source: Source, *, read_ahead: int = 2) -> None:
+        self.frames = 0
+        self.truncated = False
+        self._source = source
+        self._process = _start(source.command())
+        self._blocks = _read_ahead(self._read(), read_ahead) if read_ahead else self._read()
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        """Windows of shape (frames, channels), finite everywhere.
+
+        Raises `EngineError`: too_long past the cap, unreadable_audio when nothing could be decoded,
+        decoder_failed when ffmpeg was killed.
+        """
+        for block in self._blocks:
+            self.frames += len(block)
+            if self.frames > self._source.max_seconds * self._source.sample_rate:
+                hours = self._source.max_seconds / 3600
+                raise EngineError(ReasonCode.TOO_LONG, f"The music is longer than the {hours:g} hours accepted here.")
+            yield block
+        self._check_end()
+
+    def close(self) -> None:
+        """End the process if it still runs, and reap it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _read(self) -> Iterator[Block]:
+        stdout = self._process.stdout
+        assert stdout is not None
+        width = 4 * self._source.decoded_channels
+        with stdout:
+            while data := _read_exactly(stdout, BLOCK_FRAMES * width):
+                whole = len(data) - len(data) % width
+                yield self._shape(np.frombuffer(data[:whole], "<f4"))
+
+    def _shape(self, samples: NDArray[np.float32]) -> Block:
+        block = samples.reshape(-1, self._source.decoded_channels).astype(np.float32)
+        np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.ascontiguousarray(np.broadcast_to(block, (len(block), self._source.channels)))
+
+    def _check_end(self) -> None:
+        status = self._process.wait()
+        if status < 0 or status == KILLED_STATUS:
+            raise EngineError(ReasonCode.DECODER_FAILED, "The decoder was ended before it had finished.")
+        if not self.frames:
+            raise EngineError(ReasonCode.UNREADABLE_AUDIO)
+        self.truncated = status != 0
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment())
+    except FileNotFoundError as error:
+        raise EngineError(ReasonCode.FFMPEG_MISSING) from error
+    if F_SETPIPE_SZ is not None and process.stdout is not None:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(process.stdout.fileno(), F_SETPIPE_SZ, PIPE_BYTES)
+    return process
+
+
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except ValueError:  # closed by close() while the read-ahead thread was reading
+        return b""
+
+
+def _read_ahead(blocks: Iterator[Block], depth: int) -> Iterator[Block]:
+    """`blocks`, read by a thread at most `depth` ahead; its errors are raised here."""
+    ready: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=depth)
+    thread = threading.Thread(target=_fill, args=(blocks, ready), daemon=True, name="decoder")
+    thread.start()
+    while (item := ready.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+def _fill(blocks: Iterator[Block], ready: queue.Queue[Block | BaseException | None]) -> None:
+    try:
+        for block in blocks:
+            ready.put(block)
+    except (OSError, EngineError) as error:
+        ready.put(error)
+    ready.put(None)

@@ -1,0 +1,155 @@
+"""Where networks run: threads and kernels of the CPU, or a GPU with its memory.
+
+Owns the placing of a network, the size of a batch, and what happens when the GPU runs out of memory: half the
+batch, and at one segment the CPU, both on record. The GPU is reached through `Boundary`, so that the
+steps can be tested without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from separation.engine.errors import EngineError
+from separation.errors import ReasonCode
+
+MAX_BATCH = 16
+SHARE_OF_FREE = 0.8
+
+
+class Boundary(Protocol):
+    """What the engine asks of a device."""
+
+    name: str
+
+    def free_bytes(self) -> int | None:
+        """Memory that can still be had; None when a batch of one is best."""
+
+    def place(self, network: Any) -> Any:
+        """The network, on the device."""
+
+    def forward(self, network: Any, mix: torch.Tensor) -> torch.Tensor:
+        """One pass; input and output are on the CPU."""
+
+    def is_out_of_memory(self, error: BaseException, /) -> bool:
+        """Whether the error says that the device's memory ran out."""
+
+    def release(self) -> None:
+        """Give back what is cached."""
+
+
+class CpuBoundary:
+    """The CPU. Two segments in one batch are slower here than one after the other."""
+
+    name = "cpu"
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def place(self, network: Any) -> Any:
+        return network.to("cpu")
+
+    def forward(self, network: Any, mix: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return network(mix)
+
+    def is_out_of_memory(self, _error: BaseException, /) -> bool:
+        return False
+
+    def release(self) -> None:
+        """Nothing is cached."""
+
+
+class TorchBoundary:
+    """A CUDA or MPS device."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def free_bytes(self) -> int | None:
+        if self.name.startswith("cuda"):
+            return int(torch.cuda.mem_get_info(self.name)[0])
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+
+    def place(self, network: Any) -> Any:
+        return network.to(self.name)
+
+    def forward(self, network: Any, mix: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return network(mix.to(self.name, non_blocking=True)).cpu()
+
+    def is_out_of_memory(self, error: BaseException, /) -> bool:
+        return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+    def release(self) -> None:
+        torch.cuda.empty_cache() if self.name.startswith("cuda") else torch.mps.empty_cache()
+
+
+def open_boundary(device: str) -> Boundary:
+    """The device of that name. Raises `EngineError` (device_unavailable): never silently another."""
+    kind = device.split(":")[0]
+    available = {"cpu": lambda: True, "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind not in available or not available[kind]():
+        raise EngineError(ReasonCode.DEVICE_UNAVAILABLE, f"There is no device “{device}” on this server.")
+    return CpuBoundary() if kind == "cpu" else TorchBoundary(device)
+
+
+def fitting_batch(free: int | None, segment_bytes: int) -> int:
+    """How many segments of `segment_bytes` fit into a safe share of the free memory; at least one."""
+    if free is None:
+        return 1
+    return max(1, min(MAX_BATCH, int(free * SHARE_OF_FREE) // max(1, segment_bytes)))
+
+
+@dataclass
+class Executor:
+    """Runs one network on a device, stepping down when its memory runs out. `steps` records each step."""
+
+    network: Any
+    boundary: Boundary
+    batch: int = 1
+    fallback: Callable[[], Boundary] = CpuBoundary
+    steps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.network = self.boundary.place(self.network)
+
+    def __call__(self, mix: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, n) to (batch, sources, channels, n), both on the CPU."""
+        parts = []
+        while len(mix):
+            part = self._try(mix[: self.batch])
+            if part is not None:
+                parts.append(part)
+                mix = mix[len(part) :]
+        return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+    def _try(self, mix: torch.Tensor) -> torch.Tensor | None:
+        try:
+            return self.boundary.forward(self.network, mix)
+        except RuntimeError as error:
+            if not self.boundary.is_out_of_memory(error):
+                raise
+        self._step_down()
+        return None
+
+    def _step_down(self) -> None:
+        self.boundary.release()
+        if self.batch > 1:
+            self.batch //= 2
+            self.steps.append(f"batch {self.batch} on {self.boundary.name}")
+            return
+        self.boundary = self.fallback()
+        self.network = self.boundary.place(self.network)
+        self.steps.append(self.boundary.name)
+
+
+def configure_cpu(threads: int) -> dict[str, Any]:
+    """Set torch up for this run and say what is in effect."""
+    torch.set_num_threads(threads)
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.set_float32_matmul_precision("medium")
+    return {"threads": torch.get_num_threads(), "matmul_precision": torch.get_float32_matmul_precision()}

@@ -1,0 +1,131 @@
+"""From finished stretches to files: staging, clipping and encoding of all outputs of a run.
+
+Owns the set of open writers and stages, and that a failed run leaves none of its files. Works on whichever thread
+calls it; `Courier` gives it one of its own so that writing overlaps with computing, within a bounded queue.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separation.engine import clip
+from separation.engine.encode import StemWriter, Target, open_writer
+from separation.engine.errors import EngineError
+from separation.engine.staging import Stage
+
+Samples = NDArray[np.float32]
+
+
+class StemOutput:
+    """One output. `rounds` networks will each deliver all of it; their deliveries are added up."""
+
+    def __init__(self, name: str, target: Target, *, clip_mode: str, rounds: int) -> None:
+        self.name = name
+        self._target = target
+        self._clip_mode = clip_mode
+        self._round = 0
+        self._frames = 0
+        self._stage: Stage | None = None
+        self._writer: StemWriter | None = None
+        if rounds > 1 or clip.needs_peak(clip_mode):
+            self._stage = Stage(target.path.with_name(target.path.name + ".f32.part"), target.channels)
+
+    @property
+    def staged(self) -> bool:
+        """Whether writing waits for `finish`."""
+        return self._stage is not None
+
+    def deliver(self, position: int, samples: Samples) -> None:
+        """Samples (frames, channels) from `position` on; positions run through the track once a round."""
+        finite = np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self._stage is not None:
+            self._stage.write(position, finite, add=self._round > 0)
+        else:
+            self._write(finite)
+
+    def end_round(self) -> None:
+        """A network has delivered all it has for this output."""
+        self._round += 1
+
+    def finish(self, on_frames: Callable[[int], None]) -> dict[str, Any]:
+        """Encode what was staged, close the file, and describe it."""
+        if self._stage is not None:
+            for samples in self._stage.read():
+                self._write(samples, self._stage.peak)
+                on_frames(len(samples))
+            self._stage.remove()
+        assert self._writer is not None
+        digests = self._writer.close()
+        self._writer = None
+        shape = {"sample_rate": self._target.sample_rate, "channels": self._target.channels}
+        return {"stem": self.name, "file": self._target.path.name, **asdict(digests), "samples": self._frames, **shape}
+
+    def abandon(self) -> None:
+        """End the encoder and delete every file of this output."""
+        if self._writer is not None:
+            self._writer.abandon()
+        if self._stage is not None:
+            self._stage.remove()
+        self._target.path.unlink(missing_ok=True)
+
+    def _write(self, samples: Samples, peak: float = 0.0) -> None:
+        if self._writer is None:
+            self._writer = open_writer(self._target)
+        self._writer.write(clip.apply(self._clip_mode, samples, peak))
+        self._frames += len(samples)
+
+
+class Courier:
+    """Carries work to a thread of its own, at most `depth` items ahead; errors come back at the next call.
+
+    With `depth` 0 everything is done at once, in the caller's thread.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._error: BaseException | None = None
+        self._work: queue.Queue[Callable[[], None] | None] | None = queue.Queue(depth) if depth else None
+        self._thread = threading.Thread(target=self._carry, daemon=True, name="writer")
+        if depth:
+            self._thread.start()
+
+    def send(self, work: Callable[[], None]) -> None:
+        """Do `work` soon, after all that was sent before. Raises the error of earlier work."""
+        if self._work is None:
+            work()
+            return
+        self._work.put(work)
+        self._raise()
+
+    def close(self) -> None:
+        """Wait until everything sent is done. Raises the error of earlier work."""
+        if self._work is not None and self._thread.is_alive():
+            self._work.put(None)
+            self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _carry(self) -> None:
+        assert self._work is not None
+        while (work := self._work.get()) is not None:
+            if self._error is not None:
+                continue
+            try:
+                work()
+            except (OSError, EngineError, ValueError) as error:
+                self._error = error
+
+
+def abandon_all(outputs: Sequence[StemOutput]) -> None:
+    """Leave nothing of a failed run."""
+    for output in outputs:
+        output.abandon()

@@ -1,0 +1,34 @@
+"""The first reading of a file: how long it is and how loud, without keeping any of it.
+
+No torch, so that it runs while torch is being imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from separation.engine.decode import Decoder, Source
+from separation.engine.plan import Plan
+from separation.engine.probe import stream_shape
+from separation.engine.statistics import Normalisation, RunningStatistics
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the second reading needs to know. `frames` at the model's sample rate."""
+
+    source: Source
+    frames: int
+    normalisation: Normalisation
+    truncated: bool
+
+
+def scan(plan: Plan, sample_rate: int, channels: int) -> Scan:
+    """Read the plan's input once. Raises `EngineError` for all that cannot be read or is too long."""
+    _, source_channels = stream_shape(plan.input, plan.ffmpeg)
+    source = Source(plan.input, plan.ffmpeg, source_channels, sample_rate, channels, plan.max_duration_seconds)
+    statistics = RunningStatistics()
+    with Decoder(source, read_ahead=0) as decoder:
+        for block in decoder:
+            statistics.update(block)
+    return Scan(source, decoder.frames, statistics.normalisation(), decoder.truncated)
