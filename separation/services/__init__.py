@@ -1,0 +1,29 @@
+"""What can be done with tracks and jobs: the one way in for API, pages, admin, commands and tasks.
+
+Owns the public names of the job part; each module owns one of them. Everything refused raises `ServiceError`.
+"""
+
+from separation.services.jobs import cancel, delete_job, retry
+from separation.services.queue import queue_position, waiting_reason
+from separation.services.reaping import reap
+from separation.services.running import run_ready_jobs
+from separation.services.submission import JobEstimate, estimate, parse_options, submit
+from separation.services.tracks import create_track, delete_track
+from separation.services.watchdog import live_clusters
+
+__all__ = [
+    "JobEstimate",
+    "cancel",
+    "create_track",
+    "delete_job",
+    "delete_track",
+    "estimate",
+    "live_clusters",
+    "parse_options",
+    "queue_position",
+    "reap",
+    "retry",
+    "run_ready_jobs",
+    "submit",
+    "waiting_reason",
+]

@@ -1,0 +1,52 @@
+"""What a job will need: memory, time, threads; and what it may have.
+
+Owns the numbers a job is planned with. Their calibration is `memory.estimates`, their first guess
+`separation.catalog`, the decision whether they fit `memory.limiter`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from django.conf import settings
+
+from memory.conf import memory_settings
+from memory.estimates import estimate as calibrated
+from separation import catalog
+from separation.options import SeparationOptions
+
+KIND = "separate"
+
+
+def estimated_bytes(options: SeparationOptions, lean: int = 0) -> int:
+    """Expected peak memory of the whole process tree, bytes: what it took before, else the catalogue's guess."""
+    return calibrated(
+        KIND, catalog.estimate_features(options, lean), default_bytes=catalog.default_bytes(options, lean)
+    )
+
+
+def estimated_seconds(options: SeparationOptions, duration: float | None, lean: int = 0) -> float:
+    """Expected wall time, seconds."""
+    return catalog.expected_seconds(options, duration or 0.0, lean, cores=engine_threads())
+
+
+def stall_seconds(options: SeparationOptions) -> float:
+    """How long the engine may be silent before it counts as stalled."""
+    return max(float(settings.JOB_STALL_SECONDS), catalog.stall_seconds(options, cores=engine_threads()))
+
+
+def process_limit() -> int:
+    """What one supervised operation may hold, bytes."""
+    return memory_settings().process_memory_limit
+
+
+def engine_threads() -> int:
+    """ENGINE_THREADS, or the cores shared out over MAX_CONCURRENT_OPERATIONS."""
+    chosen = int(settings.ENGINE_THREADS)
+    return chosen or max(1, available_cores() // memory_settings().max_concurrent_operations)
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

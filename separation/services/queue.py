@@ -1,0 +1,117 @@
+"""Which jobs wait, in what order, and why: bounded questions to a table that may hold a million rows.
+
+Owns reading the queue. Who is admitted next is decided by `memory.limiter`; claiming is in `running.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from memory.limiter import ConcurrentOperationLimiter
+from memory.queueing import Candidate
+from separation import catalog
+from separation.models import JobState, SeparationJob
+from separation.options import OptionError, SeparationOptions
+from separation.services.costs import KIND, estimated_bytes, process_limit
+
+FRONT = 100
+"""How many jobs from the front of the queue one claim looks at."""
+OTHER_OWNERS = 30
+"""How many further people, whose jobs are not at the front, are looked at besides."""
+MOST_COUNTED = 1000
+
+
+def waiting() -> QuerySet[SeparationJob]:
+    """Queued jobs in the order of the queue."""
+    return SeparationJob.objects.filter(state=JobState.QUEUED).order_by("-priority", "queued_at", "id")
+
+
+def claimable() -> QuerySet[SeparationJob]:
+    """Queued jobs that may start now."""
+    return waiting().filter(Q(not_before=None) | Q(not_before__lte=Now()), cancel_requested_at=None)
+
+
+def front_of_queue() -> list[SeparationJob]:
+    """The first jobs of the queue and, when it is longer, the first job of others, so that no one is starved."""
+    front = list(claimable()[:FRONT])
+    if len(front) < FRONT:
+        return front
+    return front + list(_heads_of_others({job.owner_id for job in front}))
+
+
+def _heads_of_others(seen: set[int]) -> Iterable[SeparationJob]:
+    last, found = 0, 0
+    while found < OTHER_OWNERS:
+        owner = claimable().filter(owner_id__gt=last).order_by("owner_id").values_list("owner_id", flat=True).first()
+        if owner is None:
+            return
+        last = owner
+        if owner not in seen:
+            found += 1
+            yield from claimable().filter(owner_id=owner)[:1]
+
+
+def candidates(jobs: Iterable[SeparationJob], limiter: ConcurrentOperationLimiter) -> list[Candidate]:
+    """What the limiter needs to know of waiting jobs.
+
+    An estimate that rose above what one operation may ever have is cut to that: such a job gets its try,
+    and the supervisor its say.
+    """
+    most, prices = limiter.largest_operation(), Prices()
+    return [_candidate(job, min(prices.of(job), most)) for job in jobs]
+
+
+class Prices:
+    """Estimates of many jobs; those that ask for the same are looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, int] = {}
+
+    def of(self, job: SeparationJob) -> int:
+        """Bytes the job is expected to need, as far as is known today."""
+        try:
+            options = SeparationOptions.parse(job.options)
+        except OptionError:
+            return job.estimate_bytes
+        features = tuple(catalog.estimate_features(options, job.lean).items())
+        if features not in self._known:
+            self._known[features] = estimated_bytes(options, job.lean)
+        return self._known[features]
+
+
+def _candidate(job: SeparationJob, size: int) -> Candidate:
+    return Candidate(
+        key=str(job.pk),
+        bytes=size,
+        owner=str(job.owner_id),
+        priority=job.priority,
+        waiting_since=job.queued_at,
+        label=f"separation {job.pk}",
+        limit=process_limit(),
+    )
+
+
+def queue_position(job: SeparationJob) -> int | None:
+    """1 for the job at the front, None for one that does not wait; not counted further than 1001."""
+    if job.state != JobState.QUEUED:
+        return None
+    earlier = Q(queued_at__lt=job.queued_at) | Q(queued_at=job.queued_at, pk__lt=job.pk)
+    ahead = waiting().filter(Q(priority__gt=job.priority) | Q(earlier, priority=job.priority))
+    return ahead.order_by()[:MOST_COUNTED].count() + 1
+
+
+def waiting_reason(job: SeparationJob, limiter: ConcurrentOperationLimiter | None = None) -> str:
+    """Why a queued job has not started, in words with numbers; empty for one that does not wait."""
+    if job.state != JobState.QUEUED:
+        return ""
+    limiter = limiter or ConcurrentOperationLimiter()
+    jobs = front_of_queue()
+    if all(other.pk != job.pk for other in jobs):
+        jobs.append(job)
+    return limiter.waiting_reasons(candidates(jobs, limiter)).get(str(job.pk), "")
+
+
+__all__ = ["KIND", "candidates", "claimable", "front_of_queue", "queue_position", "waiting", "waiting_reason"]

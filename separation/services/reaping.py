@@ -1,0 +1,75 @@
+"""Putting right what ended without saying so: lost workers, lost messages, what they left on disk.
+
+Owns one pass over all of it; `manage.py reap` repeats it. Every step is safe to do twice, late, or by several
+hosts at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from memory.limiter import ConcurrentOperationLimiter
+from separation import states, tasks
+from separation.errors import ReasonCode
+from separation.models import JobState, SeparationJob
+from separation.services import endings, publishing, queue, staging
+from separation.states import Fence
+
+logger = logging.getLogger(__name__)
+BATCH = 200
+
+
+@dataclass(frozen=True)
+class ReapReport:
+    """What one pass put right."""
+
+    jobs: int = 0
+    reservations: int = 0
+    folders: int = 0
+    woken: bool = False
+
+
+def reap(limiter: ConcurrentOperationLimiter | None = None) -> ReapReport:
+    """One pass: expired leases, expired reservations, abandoned staging, and a wake-up if jobs wait unnoticed."""
+    return ReapReport(
+        jobs=requeue_lost(),
+        reservations=(limiter or ConcurrentOperationLimiter()).expire(),
+        folders=sweep_staging(),
+        woken=wake_if_needed(),
+    )
+
+
+def requeue_lost() -> int:
+    """Jobs whose worker stopped renewing its lease wait again, or fail once that has happened too often."""
+    expired = SeparationJob.objects.filter(state=JobState.RUNNING, lease_expires_at__lt=Now())
+    return sum(_lose(job) for job in expired.order_by("lease_expires_at")[:BATCH])
+
+
+def _lose(job: SeparationJob) -> bool:
+    again = endings.tries(job, ReasonCode.LOST_WORKER) + 1 < settings.JOB_MAX_ATTEMPTS
+    lost = states.lost(Fence(job.pk, job.attempt_number), again=again)
+    if lost:
+        logger.warning("worker lost", extra={"job": job.pk, "attempt": job.attempt_number, "host": job.host})
+    return lost
+
+
+def sweep_staging() -> int:
+    """Remove this host's folders of attempts that no longer run, and what those had put into storage."""
+    swept = 0
+    for fence, folder in staging.abandoned():
+        publishing.sweep(fence.job_id, fence.attempt)
+        staging.remove(folder)
+        swept += 1
+    return swept
+
+
+def wake_if_needed() -> bool:
+    """Send a wake-up when jobs wait that could be claimed and no message is on its way."""
+    if tasks.wake_is_pending() or not queue.claimable().exists():
+        return False
+    tasks.send_wake()
+    return True

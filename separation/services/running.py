@@ -1,0 +1,179 @@
+"""A worker's turn: claim a job, run the engine under supervision, publish, until nothing can start.
+
+Owns the order of these steps. Admission is the limiter's, supervision the process manager's, the state
+`states.py`'s, and what an ending means `endings.py`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from memory.limiter import ConcurrentOperationLimiter
+from memory.models import Reservation
+from memory.monitor import MemoryMonitor, process_monitor
+from memory.processes import OperationLimits, Outcome, ProcessResourceManager
+from memory.queueing import Candidate
+from separation import states, tasks
+from separation.errors import ServiceError
+from separation.models import Attempt, SeparationJob
+from separation.options import SeparationOptions
+from separation.services import endings, queue, staging, stopping
+from separation.services.children import ENGINE, engine_command, environment
+from separation.services.costs import process_limit, stall_seconds
+from separation.services.supervision import AttemptWatch
+from separation.states import Fence, FenceLostError, Reserved
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 1.0
+"""Between asking a child to end and killing it: a cancelled job's processes are gone within two seconds."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job this worker may run, and what it was given for it."""
+
+    job: SeparationJob
+    attempt: Attempt
+    reservation_id: int
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.job.pk, self.attempt.number)
+
+    @property
+    def context(self) -> dict[str, object]:
+        return {"job": self.job.pk, "attempt": self.attempt.number}
+
+
+def run_ready_jobs() -> int:
+    """Run waiting jobs one after the other until none can start now; returns how many were run."""
+    return JobRunner().run_all()
+
+
+class JobRunner:
+    """Runs jobs in this process. `engine` is the program a plan is given to."""
+
+    def __init__(
+        self,
+        *,
+        manager: ProcessResourceManager | None = None,
+        limiter: ConcurrentOperationLimiter | None = None,
+        monitor: MemoryMonitor | None = None,
+        engine: Sequence[str] = ENGINE,
+    ) -> None:
+        self.manager = manager or ProcessResourceManager()
+        self.limiter = limiter or ConcurrentOperationLimiter()
+        self.monitor = monitor or process_monitor
+        self.engine = engine
+
+    def run_all(self) -> int:
+        done = 0
+        while self._may_work():
+            claimed = self.claim()
+            if claimed is None:
+                break
+            self.run(claimed)
+            done += 1
+        return done
+
+    def _may_work(self) -> bool:
+        acceptance = self.monitor.accepting_work()
+        if not acceptance.ok:
+            logger.warning("taking no jobs: %s", acceptance.reason)
+        return acceptance.ok and not stopping.requested()
+
+    # --- claiming
+
+    def claim(self) -> Claimed | None:
+        """The next job that fits, with its attempt opened and its memory reserved in the same transaction."""
+        waiting = queue.front_of_queue()
+        if not waiting:
+            return None
+        jobs = {str(job.pk): job for job in waiting}
+        attempts: dict[str, Attempt] = {}
+
+        def admit(candidate: Candidate, reservation: Reservation) -> bool:
+            attempt = self._open(jobs[candidate.key], reservation)
+            if attempt is not None:
+                attempts[candidate.key] = attempt
+            return attempt is not None
+
+        reservation = self.limiter.claim(
+            queue.candidates(waiting, self.limiter), kind=queue.KIND, lease_seconds=lease_seconds(), on_admit=admit
+        )
+        if reservation is None:
+            return None
+        self._pass_on(len(waiting))
+        job = SeparationJob.objects.select_related("track").get(pk=jobs[reservation.key].pk)
+        return Claimed(job, attempts[reservation.key], reservation.pk)
+
+    def _open(self, job: SeparationJob, reservation: Reservation) -> Attempt | None:
+        return states.claim(
+            job.pk,
+            attempt_number=job.attempt_number,
+            host=self.limiter.host_name,
+            worker_pid=os.getpid(),
+            reserved=Reserved(reservation.pk, reservation.bytes, reservation.bytes, process_limit()),
+            lease_seconds=lease_seconds(),
+        )
+
+    def _pass_on(self, waiting: int) -> None:
+        """More may fit beside the job just claimed: let another worker look."""
+        if waiting > 1 and not tasks.wake_is_pending():
+            tasks.send_wake()
+
+    # --- running
+
+    def run(self, claimed: Claimed) -> None:
+        """Run a claimed job to an end of its attempt, whatever that is, and give back what it held."""
+        watch = AttemptWatch(
+            claimed.fence,
+            reservation_id=claimed.reservation_id,
+            limiter=self.limiter,
+            lease_seconds=lease_seconds(),
+        )
+        logger.info("started", extra={**claimed.context, "bytes": claimed.attempt.reserved_bytes})
+        try:
+            self._run(claimed, watch)
+        except ServiceError as refusal:
+            states.fail(claimed.fence, reason=refusal.code, message=refusal.message)
+        except FenceLostError as lost:
+            logger.warning("result discarded: %s", lost, extra=claimed.context)
+        finally:
+            self.limiter.release(claimed.reservation_id, peak_bytes=watch.peak_bytes)
+
+    def _run(self, claimed: Claimed, watch: AttemptWatch) -> None:
+        with staging.attempt_folder(claimed.fence) as folder:
+            plan = staging.write_plan(claimed.job, folder, watch.beat)
+            outcome = self._supervise(claimed, plan, watch)
+            endings.settle(claimed.job, claimed.fence, outcome, watch, folder / "out")
+
+    def _supervise(self, claimed: Claimed, plan: Path, watch: AttemptWatch) -> Outcome:
+        options = SeparationOptions.parse(claimed.job.options)
+        limits = OperationLimits(
+            memory_bytes=claimed.attempt.limit_bytes,
+            wall_seconds=float(settings.JOB_TIMEOUT_SECONDS),
+            stall_seconds=stall_seconds(options),
+            grace_seconds=GRACE_SECONDS,
+        )
+        return self.manager.run(
+            engine_command(plan, self.engine),
+            limits=limits,
+            label=f"separation {claimed.job.pk}",
+            cwd=plan.parent,
+            env={**environment(), "TMPDIR": str(plan.parent)},
+            on_line=watch.on_line,
+            on_sample=watch.on_sample,
+            should_stop=watch.should_stop,
+        )
+
+
+def lease_seconds() -> float:
+    return float(settings.JOB_LEASE_SECONDS)

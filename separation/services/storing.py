@@ -1,0 +1,113 @@
+"""Files on their way into storage and out of it, whatever the storage is.
+
+Owns the hand-over of a local file to Django's storage API: moved when the storage is a folder on this
+machine, streamed when it is not. Owns no rows.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage, Storage
+from django.db import transaction
+
+from separation.errors import ReasonCode, ServiceError
+
+logger = logging.getLogger(__name__)
+CHUNK_BYTES = 1024**2
+
+
+class StreamedFile(File):
+    """An open local file that storage reads in chunks; `on_chunk` is called before each (to renew a lease)."""
+
+    def __init__(self, path: Path, name: str, on_chunk: Callable[[], object] | None = None) -> None:
+        super().__init__(path.open("rb"), name=name)
+        self._on_chunk = on_chunk or (lambda: None)
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        for chunk in super().chunks(chunk_size or CHUNK_BYTES):
+            self._on_chunk()
+            yield chunk
+
+    def read(self, size: int = -1) -> bytes:
+        self._on_chunk()
+        return self.file.read(size)
+
+
+class MovedFile(StreamedFile):
+    """A local file that is no longer needed where it is: a folder storage takes it by renaming."""
+
+    def __init__(self, path: Path, name: str, on_chunk: Callable[[], object] | None = None) -> None:
+        super().__init__(path, name, on_chunk)
+        self._path = path
+
+    def temporary_file_path(self) -> str:
+        """Storage back ends that can will move this path instead of reading the file."""
+        return str(self._path)
+
+
+def store(storage: Storage, name: str, source: File) -> str:
+    """Put `source` into storage, durably; returns the name it got, which is `name` unless that was taken."""
+    with source:
+        os.fsync(source.fileno())
+        saved = storage.save(name, source)
+    if isinstance(storage, FileSystemStorage):
+        _sync_folder(Path(storage.path(saved)).parent)
+    return saved
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def local_path(storage: Storage, name: str) -> Path | None:
+    """Where the file lies on this machine, or None when it has to be fetched."""
+    return Path(storage.path(name)) if isinstance(storage, FileSystemStorage) else None
+
+
+def remove(storage: Storage, names: Iterable[str]) -> None:
+    """Delete files; one that cannot be deleted is logged and left to the sweeper."""
+    for name in names:
+        try:
+            storage.delete(name)
+            _remove_empty_folder(storage, name)
+        except OSError:
+            logger.warning("could not delete %s from storage", name, exc_info=True)
+
+
+def remove_after_commit(storage: Storage, name: str | None) -> None:
+    """Delete a file once the transaction that dropped its row is certain."""
+    if name:
+        transaction.on_commit(lambda: remove(storage, [name]))
+
+
+def _remove_empty_folder(storage: Storage, name: str) -> None:
+    path = local_path(storage, name)
+    if path is None:
+        return
+    try:
+        path.parent.rmdir()
+    except OSError:
+        return  # not empty, or gone already
+
+
+def forget_file(instance: Any, **_: Any) -> None:
+    """post_delete of rows that own a file: however the row went, its file goes with it."""
+    remove_after_commit(instance.file.storage, instance.file.name)
+
+
+def storage_error(error: OSError) -> ServiceError:
+    """The reason behind a failed write: a full disk is told apart from everything else."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ServiceError(ReasonCode.DISK_FULL, http_status=507)
+    return ServiceError(ReasonCode.STORAGE_FAILED, http_status=500)

@@ -1,0 +1,172 @@
+"""Asking for a separation: options read, cost estimated, refusals made early, the job queued.
+
+Owns the way from a request to a queued row. What happens to it then is `running.py`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from memory.limiter import ConcurrentOperationLimiter
+from memory.quantities import format_bytes
+from separation import catalog, states, tasks
+from separation.errors import ReasonCode, ServiceError
+from separation.models import JobState, SeparationJob, Track
+from separation.options import OptionError, SeparationOptions
+from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+@dataclass(frozen=True)
+class JobEstimate:
+    """What a job is expected to need. `message` says why it does not fit, or is empty."""
+
+    bytes: int
+    seconds: float
+    fits: bool
+    message: str
+    limit_bytes: int
+
+
+def default_model() -> str:
+    """The model of a job that names none."""
+    return settings.DEFAULT_MODEL or catalog.default_model(settings.MODEL_DIR)
+
+
+def parse_options(data: Mapping[str, Any]) -> SeparationOptions:
+    """Options from a request or a form, with this server's default model. Raises `ServiceError`."""
+    try:
+        return SeparationOptions.parse(data, default_model=default_model())
+    except OptionError as error:
+        raise ServiceError(error.code, error.message, field=error.field) from error
+
+
+def estimate(
+    track: Track, options: SeparationOptions, *, limiter: ConcurrentOperationLimiter | None = None
+) -> JobEstimate:
+    """Peak memory and wall time a separation would take, and whether this server can run it at all."""
+    size = estimated_bytes(options)
+    most = (limiter or ConcurrentOperationLimiter()).largest_operation()
+    first_guess = catalog.default_bytes(options)
+    if min(size, first_guess) > most:
+        return _needs(track, options, size, _too_big(size, most))
+    # Peaks of runs that went over the limit may have raised the estimate beyond it; that refuses nobody for good.
+    return _needs(track, options, min(size, most), "")
+
+
+def _needs(track: Track, options: SeparationOptions, size: int, message: str) -> JobEstimate:
+    seconds = estimated_seconds(options, track.duration_seconds)
+    return JobEstimate(size, seconds, fits=not message, message=message, limit_bytes=process_limit())
+
+
+def _too_big(size: int, most: int) -> str:
+    return (
+        f"This needs {format_bytes(size)} of memory; one job can have at most {format_bytes(most)} here. "
+        "Choose a smaller model or a shorter segment."
+    )
+
+
+def submit(
+    owner: User,
+    track: Track,
+    options: SeparationOptions,
+    *,
+    force: bool = False,
+    priority: int = 0,
+    limiter: ConcurrentOperationLimiter | None = None,
+) -> SeparationJob:
+    """Queue a separation. The same owner's finished job for the same sound and options is returned instead
+    (with `reused` True) unless `force`.
+
+    Raises `ServiceError`: model_unavailable, cannot_fit, quota_exceeded.
+    """
+    fingerprint = fingerprint_of(track, options)
+    done = None if force else _finished_before(owner, fingerprint)
+    if done is not None:
+        return _marked(done, reused=True)
+    require_model(options.model)
+    needs = estimate(track, options, limiter=limiter)
+    if not needs.fits:
+        raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
+    with transaction.atomic():
+        check_quotas(owner, track)
+        job = _insert(owner, track, options, fingerprint, needs, priority)
+        states.submitted(job)
+        tasks.send_wake()
+    return _marked(job, reused=False)
+
+
+def require_model(name: str) -> None:
+    """Raise `ServiceError` (model_unavailable) unless a job with this model could start now."""
+    if catalog.is_ready(name, settings.MODEL_DIR):
+        return
+    why = catalog.unavailable_reason(name) or (
+        f"The weights of {name} are not on this server. An administrator can fetch them with "
+        f"`manage.py fetch_model {name}`; the models that are ready are listed with it."
+    )
+    raise ServiceError(ReasonCode.MODEL_UNAVAILABLE, why, field="model")
+
+
+def fingerprint_of(track: Track, options: SeparationOptions) -> str:
+    """Equal for equal sound and equal results: the preset's name does not matter, what it stands for does."""
+    asked = {name: value for name, value in options.as_dict().items() if name != "preset"}
+    text = json.dumps([track.sha256, track.title, track.artist, asked], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
+    done = SeparationJob.objects.filter(owner=owner, fingerprint=fingerprint, state=JobState.SUCCEEDED)
+    return done.filter(stems__isnull=False).order_by("-created_at").first()
+
+
+def check_quotas(owner: User, track: Track) -> None:
+    """Raise `ServiceError` (quota_exceeded) when one more job would be too much for its owner."""
+    mine = SeparationJob.objects.filter(owner=owner)
+    most = settings.QUOTA_QUEUED_JOBS
+    if most and mine.filter(state=JobState.QUEUED).count() >= most:
+        message = f"You already have {most} jobs waiting. Wait for some to finish, or cancel some."
+        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)
+    minutes = settings.QUOTA_MINUTES_PER_DAY
+    if minutes and _minutes_today(owner) + (track.duration_seconds or 0) / 60 > minutes:
+        message = f"This would exceed the {minutes} minutes of music that you may separate in a day."
+        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)
+
+
+def _minutes_today(owner: User) -> float:
+    today = SeparationJob.objects.filter(owner=owner, created_at__gt=Now() - timedelta(days=1))
+    return (today.aggregate(total=Sum("track__duration_seconds"))["total"] or 0) / 60
+
+
+def _insert(
+    owner: User, track: Track, options: SeparationOptions, fingerprint: str, needs: JobEstimate, priority: int
+) -> SeparationJob:
+    job = SeparationJob.objects.create(
+        owner=owner,
+        track=track,
+        model=options.model,
+        options=options.as_dict(),
+        fingerprint=fingerprint,
+        priority=priority,
+        estimate_bytes=needs.bytes,
+        estimate_seconds=needs.seconds,
+        limit_bytes=needs.limit_bytes,
+    )
+    job.refresh_from_db()
+    return job
+
+
+def _marked(job: SeparationJob, *, reused: bool) -> SeparationJob:
+    job.reused = reused  # type: ignore[attr-defined]
+    return job
