@@ -52,8 +52,11 @@ class StreamingFileHandler:
         offset: int,
         limit: int,
         on_chunk: Callable[[bytes], object] | None = None,
+        sync: bool = True,
     ) -> int:
         """Write `source` to `target` from `offset` on, at most `limit` bytes, and flush it to the disk.
+
+        Without `sync` flushing is left to the caller, who may choose when.
 
         Bytes after `offset` that an interrupted append left are cut off first, so only what the caller has
         committed counts. A source that ends early is no error: what came is kept and its length returned.
@@ -69,7 +72,8 @@ class StreamingFileHandler:
             try:
                 return self._pump(source, file, limit, on_chunk)
             finally:
-                _flush(file)
+                if sync:
+                    _flush(file)
 
     def _pump(self, source: Readable, file: BinaryIO, limit: int, on_chunk: Callable[[bytes], object] | None) -> int:
         written = 0

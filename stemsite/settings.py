@@ -57,6 +57,11 @@ INSTALLED_APPS = [
     "django_q",
     "memory",
     "separation",
+    "drf_spectacular_sidecar",
+    "separation.tokens",
+    "separation.uploads",
+    "separation.api",
+    "separation.webhooks",
 ]
 
 MIDDLEWARE = [
@@ -188,9 +193,34 @@ SILENCED_SYSTEM_CHECKS = (
     [] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
 )  # these four need TLS; HTTPS=1 turns them on
 
+# --- uploads, API, webhooks
+UPLOAD_SYNC = env.bool("UPLOAD_SYNC", default=True)  # fsync before a PATCH is acknowledged
+UPLOAD_STALL_SECONDS = number("UPLOAD_STALL_SECONDS", 60.0)  # a client that delivers less than 64 KiB in it is cut off
+UPLOAD_LOCK_WAIT_SECONDS = number("UPLOAD_LOCK_WAIT_SECONDS", 10.0)
+UPLOAD_MAX_UNFINISHED = number("UPLOAD_MAX_UNFINISHED", 1000)  # per user; 0: no limit
+UPLOAD_CREATIONS_PER_MINUTE = number("UPLOAD_CREATIONS_PER_MINUTE", 600)  # per user; 0: no limit
+UPLOAD_BYTES_PER_DAY = number("UPLOAD_BYTES_PER_DAY", 0)  # per user; 0: no limit
+JOB_CREATIONS_PER_MINUTE = number("JOB_CREATIONS_PER_MINUTE", 120)  # per user; 0: no limit
+WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", default=False)  # deliver to private addresses too
+WEBHOOK_TIMEOUT_SECONDS = number("WEBHOOK_TIMEOUT_SECONDS", 10.0)
+WEBHOOK_MAX_ATTEMPTS = number("WEBHOOK_MAX_ATTEMPTS", 8)
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "separation.api.schema.ApiSchema",
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "EXCEPTION_HANDLER": "separation.api.base.exception_handler",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Stemsite",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "DESCRIPTION": "Music in, stems out. Errors are RFC 9457 problem documents with a stable `code`.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v[0-9]+",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": ["separation.api.schema.complete"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 LANGUAGE_CODE = "en"

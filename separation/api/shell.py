@@ -1,0 +1,40 @@
+"""What stands between Django and an API view: every exception becomes a problem document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+
+from separation.api.problems import Problem, from_service_error, internal_error, not_found, problem_response
+from separation.errors import ServiceError
+
+
+def as_problem(error: Exception) -> Problem | None:
+    """The problem that an exception stands for; None for one that nobody expected."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ServiceError):
+        return from_service_error(error)
+    if isinstance(error, Http404):
+        return not_found()
+    if isinstance(error, RequestDataTooBig):
+        return Problem(413, "body_too_large")
+    if isinstance(error, OperationalError) and "locked" in str(error):
+        return Problem(503, "busy", "The database is busy. Try again shortly.", headers={"Retry-After": "2"})
+    if isinstance(error, PermissionDenied):
+        return Problem(403, "insufficient_scope")
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+        return Problem(400, "bad_request")
+    return None
+
+
+def answered(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer, or the problem it raised. Never raises: an API client always gets a document it can read."""
+    try:
+        return answer()
+    except Exception as error:  # noqa: BLE001 - the boundary: logged in full, answered as a 500 problem
+        problem = as_problem(error)
+        return problem_response(problem) if problem else internal_error(request, error)

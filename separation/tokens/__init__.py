@@ -1,0 +1,1 @@
+"""Access tokens: how programs prove whom they act for."""

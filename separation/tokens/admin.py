@@ -1,0 +1,46 @@
+"""Access tokens in the admin: made there (the text is shown once), listed, revoked; never edited."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm, MultipleChoiceField
+from django.http import HttpRequest
+from django.utils import timezone
+
+from separation.tokens.models import AccessToken, Scope
+from separation.tokens.services import DEFAULT_SCOPES, create_token
+
+
+class NewTokenForm(ModelForm):
+    scopes = MultipleChoiceField(choices=Scope.choices, initial=list(DEFAULT_SCOPES))
+
+    class Meta:
+        model = AccessToken
+        fields = ["user", "name", "scopes", "expires_at"]
+
+
+@admin.register(AccessToken)
+class AccessTokenAdmin(admin.ModelAdmin):
+    form = NewTokenForm
+    list_display = ["name", "user", "hint", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at"]
+    list_filter = ["revoked_at"]
+    search_fields = ["name", "user__username", "hint"]
+    list_select_related = ["user"]
+    raw_id_fields = ["user"]
+    actions = ["revoke"]
+
+    def has_change_permission(self, request: HttpRequest, obj: AccessToken | None = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: AccessToken, form: ModelForm, change: bool) -> None:
+        """Makes the token through the service; its text appears in a message and nowhere else."""
+        made, text = create_token(obj.user, obj.name, obj.scopes, obj.expires_at)
+        obj.pk, obj.created_at = made.pk, made.created_at
+        obj.digest, obj.hint = made.digest, made.hint
+        self.message_user(request, f"The token, shown this once: {text}", messages.SUCCESS)
+
+    @admin.action(description="Revoke the chosen tokens", permissions=["delete"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[AccessToken]) -> None:
+        count = queryset.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+        self.message_user(request, f"Revoked {count}.")
+
+

@@ -1,0 +1,147 @@
+"""A request body read with care: bounded reads, an end to trickling clients, and giving way when asked.
+
+A thread that waits for a silent client cannot look at anything else. So one watchdog thread per process looks
+after all bodies being read, and ends a wait by shutting the receiving side of the client's socket: the read
+then returns what had arrived, as if the client had closed, and an answer can still be sent.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from django.http import HttpRequest
+
+SMALLEST_READ = 64 * 1024
+LARGEST_READ = 1024 * 1024
+QUICK_SECONDS, SLOW_SECONDS = 0.25, 2.0
+WATCH_SECONDS = 0.1
+
+SUPERSEDED = "upload_superseded"
+TOO_SLOW = "upload_too_slow"
+INCOMPLETE = "upload_incomplete_body"
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class GuardedBody:
+    """`read` gives the body's bytes and b"" at its end, which comes early for the `ended` reason.
+
+    Each read asks for as much as the client delivers in a moment, from 64 KiB to 1 MiB. A client that
+    delivers less than one read in `stall_seconds` is cut off; so is one whose `stop_file` appears.
+    """
+
+    def __init__(
+        self,
+        source: Readable,
+        length: int,
+        *,
+        stop_file: Path,
+        stall_seconds: float,
+        client: socket.socket | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.received = 0
+        self.ended = ""
+        self.deadline = clock() + stall_seconds
+        self._source, self._length = source, length
+        self._stop_file, self._stall_seconds = stop_file, stall_seconds
+        self._client, self._clock = client, clock
+        self._step = SMALLEST_READ
+
+    @classmethod
+    def of(cls, request: HttpRequest, length: int, *, stop_file: Path, stall_seconds: float) -> GuardedBody:
+        """The body of a request; under gunicorn also one that can be interrupted while it waits."""
+        client = request.META.get("gunicorn.socket")
+        return cls(request, length, stop_file=stop_file, stall_seconds=stall_seconds, client=client)
+
+    def __enter__(self) -> GuardedBody:
+        if self._client is not None:
+            _watchdog.add(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _watchdog.discard(self)
+
+    def read(self, size: int, /) -> bytes:
+        if self.ended or self.received == self._length:
+            return b""
+        if self._stop_file.exists():
+            return self._end(SUPERSEDED)
+        began = self._clock()
+        chunk = self._take(min(size, self._step, self._length - self.received))
+        self._adapt(self._clock() - began)
+        self.received += len(chunk)
+        return chunk or self._end(INCOMPLETE)
+
+    def _take(self, size: int) -> bytes:
+        """A connection that breaks looks the same as one that closes."""
+        try:
+            return self._source.read(size)
+        except OSError:
+            return b""
+
+    def look(self) -> None:
+        """What the watchdog does: ends the wait of a body that has to give way, or waits too long."""
+        if self._stop_file.exists():
+            self._interrupt(SUPERSEDED)
+        elif self._clock() > self.deadline:
+            self._interrupt(TOO_SLOW)
+
+    def _interrupt(self, reason: str) -> None:
+        self.ended = self.ended or reason
+        if self._client is not None:
+            with suppress(OSError):
+                self._client.shutdown(socket.SHUT_RD)
+
+    def _adapt(self, seconds: float) -> None:
+        self.deadline = self._clock() + self._stall_seconds
+        if seconds < QUICK_SECONDS:
+            self._step = min(self._step * 2, LARGEST_READ)
+        elif seconds > SLOW_SECONDS:
+            self._step = max(self._step // 2, SMALLEST_READ)
+
+    def _end(self, reason: str) -> bytes:
+        self.ended = self.ended or reason
+        return b""
+
+
+class _Watchdog:
+    """Looks at every body being read, from a thread that lives while there is one."""
+
+    def __init__(self) -> None:
+        self._bodies: set[GuardedBody] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, body: GuardedBody) -> None:
+        with self._lock:
+            self._bodies.add(body)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="upload-watchdog", daemon=True)
+                self._thread.start()
+
+    def discard(self, body: GuardedBody) -> None:
+        with self._lock:
+            self._bodies.discard(body)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            with self._lock:
+                bodies = list(self._bodies)
+                if not bodies:
+                    self._thread = None
+                    return
+            for body in bodies:
+                body.look()
+
+
+_watchdog = _Watchdog()
