@@ -17,11 +17,12 @@ from django.db.models import F, Sum
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
+from memory import reasons
 from memory.conf import MIB, MemorySettings, is_light, memory_settings
 from memory.models import Host, Reservation, ServiceProcess
+from memory.monitor import MemoryMonitor
 from memory.pressure import Level, Pressure, floor_bytes, judge, victim
-from memory.quantities import format_bytes
-from memory.queueing import Blocked, Candidate, Charge, Room, in_order, light_share, plan
+from memory.queueing import Blocked, Candidate, Charge, Room, light_share, plan
 from memory.retries import is_busy, retry_busy
 from memory.samples import record_operation
 
@@ -80,7 +81,7 @@ class ConcurrentOperationLimiter:
     ) -> None:
         self._settings = settings
         self._host = host
-        self._probe = probe
+        self._probe: HostProbe = probe or MemoryMonitor()
 
     # --- admission
 
@@ -201,16 +202,18 @@ class ConcurrentOperationLimiter:
     def _refuse_if_full(self, turn: _Turn, wanted: Candidate, *, light: bool) -> None:
         most = turn.room.budget if light else min(turn.room.heavy_budget, self._settings().process_memory_limit)
         if wanted.bytes > most:
-            raise NotAdmitted(_too_big(wanted.bytes, most), retry_after=0, can_never_fit=True)
+            raise NotAdmitted(reasons.too_big(wanted.bytes, most), retry_after=0, can_never_fit=True)
         if turn.pressure.level is not Level.CALM:
             raise NotAdmitted(turn.pressure.message, retry_after=10)
         blocked = _blocked_on(turn.host)
         drained = blocked is not None and turn.now - blocked.since >= self._patience()
         if not light and (turn.room.free_slots == 0 or drained):
-            raise NotAdmitted(_places(turn.room) if not drained else "a job that waits is next", retry_after=10)
+            raise NotAdmitted(
+                reasons.places_taken(turn.room) if not drained else "a job that waits is next", retry_after=10
+            )
         free = turn.room.free_light(drained_for_heavy=drained) if light else turn.room.free_heavy
         if wanted.bytes > free:
-            raise NotAdmitted(_needs(wanted.bytes, free), retry_after=5)
+            raise NotAdmitted(reasons.needs(wanted.bytes, free), retry_after=5)
 
     # --- while it runs, and after
 
@@ -253,7 +256,7 @@ class ConcurrentOperationLimiter:
 
     def budget(self) -> int:
         """Bytes that all operations of this host may hold together."""
-        return self._budget(self._probe_host().effective_limit)
+        return self._budget(self._probe.host().effective_limit)
 
     def heavy_budget(self) -> int:
         """The part of the budget that heavy operations may hold; the rest is for light ones."""
@@ -272,33 +275,19 @@ class ConcurrentOperationLimiter:
 
     def waiting_reasons(self, candidates: Sequence[Candidate]) -> dict[str, str]:
         """Why each candidate has not been admitted here yet, by key, in words with numbers. Changes nothing."""
-        room, pressure = self._room_now(), self.pressure()
-        ordered = in_order(candidates, room.running)
-        held_for = Host.objects.filter(name=self.host_name).values_list("blocked_key", flat=True).first()
-        return {
-            candidate.key: self._why_waiting(candidate, ahead, room, pressure, held_for or "")
-            for ahead, candidate in enumerate(ordered)
-        }
+        blocked = Host.objects.filter(name=self.host_name).values_list("blocked_key", flat=True).first()
+        return reasons.waiting_reasons(candidates, self.room(), self.pressure(), held_for=blocked or "")
 
-    def _why_waiting(self, candidate: Candidate, ahead: int, room: Room, pressure: Pressure, held_for: str) -> str:
-        queue = "" if ahead == 0 else f"; {ahead} {'job' if ahead == 1 else 'jobs'} ahead"
-        if not room.can_ever_fit(candidate.bytes):
-            return _too_big(candidate.bytes, room.heavy_budget)
-        if pressure.level is not Level.CALM:
-            return pressure.message + queue
-        if room.free_slots == 0:
-            return _places(room) + queue
-        if candidate.bytes > room.free_heavy:
-            return _needs(candidate.bytes, room.free_heavy) + queue
-        if held_for and held_for != candidate.key and ahead:
-            return f"fits, but a larger job that has waited longer goes first{queue}"
-        return f"starts when a worker is free{queue}"
+    def room(self) -> Room:
+        """The budget, what runs against it, and what is left, now."""
+        reading = self._probe.host()
+        return self._room(reading, self._budget(reading.effective_limit))
 
     # --- host pressure
 
     def pressure(self) -> Pressure:
         """Whether this host is so short of memory that admission pauses, or an operation must end."""
-        reading = self._probe_host()
+        reading = self._probe.host()
         return judge(reading.available, reading.effective_limit)
 
     def choose_victim(self) -> Reservation | None:
@@ -318,7 +307,7 @@ class ConcurrentOperationLimiter:
 
     def _take_turn(self) -> _Turn:
         """Locks the host's row by updating it; everything else is read afterwards."""
-        reading = self._probe_host()
+        reading = self._probe.host()
         self._touch_host(reading)
         host = Host.objects.get(name=self.host_name)
         budget = self._budget(reading.effective_limit)
@@ -330,10 +319,6 @@ class ConcurrentOperationLimiter:
         seen = {"available_bytes": reading.available, "effective_bytes": reading.effective_limit}
         while not row.update(version=F("version") + 1, last_seen=Now(), **seen):
             Host.objects.bulk_create([Host(name=self.host_name)], ignore_conflicts=True)
-
-    def _room_now(self) -> Room:
-        reading = self._probe_host()
-        return self._room(reading, self._budget(reading.effective_limit))
 
     def _room(self, reading: HostMemory, budget: int) -> Room:
         held = Reservation.objects.held().filter(host_id=self.host_name)
@@ -350,13 +335,6 @@ class ConcurrentOperationLimiter:
     def _service_bytes(self) -> int:
         alive = ServiceProcess.objects.filter(host_id=self.host_name, last_seen__gt=Now() - PROCESS_ALIVE)
         return max(SERVICE_MIN_BYTES, alive.aggregate(total=Sum("rss_bytes"))["total"] or 0)
-
-    def _probe_host(self) -> HostMemory:
-        if self._probe is None:
-            from memory.monitor import MemoryMonitor
-
-            self._probe = MemoryMonitor()
-        return self._probe.host()
 
     def _patience(self) -> timedelta:
         return timedelta(seconds=self._settings().backfill_seconds)
@@ -400,18 +378,6 @@ def _create(turn: _Turn, candidate: Candidate, kind: str, lease_seconds: float) 
 
 def _blocked_on(host: Host) -> Blocked | None:
     return Blocked(host.blocked_key, host.blocked_since) if host.blocked_since else None
-
-
-def _needs(size: int, free: int) -> str:
-    return f"needs {format_bytes(size)}, {format_bytes(free)} free"
-
-
-def _places(room: Room) -> str:
-    return f"all {room.slots} places are taken" if room.slots > 1 else "the one place is taken"
-
-
-def _too_big(size: int, most: int) -> str:
-    return f"needs {format_bytes(size)}, more than the {format_bytes(most)} that one operation can have here"
 
 
 __all__ = [

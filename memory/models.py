@@ -29,6 +29,16 @@ class Host(models.Model):
         return self.name
 
 
+class Live(Host):
+    """The live page of the admin: no table of its own, only an entry in the index and a permission."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "live memory"
+        verbose_name_plural = "live memory"
+
+
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def held(self) -> "ReservationQuerySet":
         """Those that count: not released, lease not run out."""
@@ -146,6 +156,7 @@ class ServiceProcess(models.Model):
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="processes")
     role = models.CharField(max_length=32)
     pid = models.PositiveIntegerField()
+    kernel_start = models.FloatField(default=0, help_text="epoch seconds by its host's kernel; tells reused pids apart")
     rss_bytes = models.PositiveBigIntegerField(default=0)
     peak_bytes = models.PositiveBigIntegerField(default=0)
     accepting = models.BooleanField(default=True)
@@ -186,6 +197,7 @@ class PeakObservation(models.Model):
 __all__ = [
     "Host",
     "IncidentKind",
+    "Live",
     "MemoryIncident",
     "PeakObservation",
     "Reservation",
