@@ -4,8 +4,12 @@ Reports are JSON lines on the status pipe. One byte on the lifeline asks for an 
 once); its end of file means that the supervisor has died, and then everything below this process dies.
 """
 
+# pathlib would double the guardian's start-up time
+# ruff: noqa: PTH106
+
 import contextlib
 import json
+import math
 import os
 import resource
 import select
@@ -20,6 +24,7 @@ from memory.probes.tree import Reading, tree_for
 
 MAX_MEMBERS_REPORTED = 100  # keeps a report below PIPE_BUF, so that it is written whole or not at all
 SCAN_SHARE = 20  # a scan for new members may take a twentieth of the time
+UNKILLABLE_SECONDS = 20.0  # a process stuck in the kernel doesn't die; its supervisor must not wait for ever
 
 
 class Usage(NamedTuple):
@@ -67,9 +72,12 @@ class Watch:
             self._report({"failed": child.error})
             return
         self._report({"started": child.pid, "layers": [*layers, *child.layers]})
-        while self.exit_status is None and not self.orphaned:
+        while self.exit_status is None and not self.orphaned and not self._gave_up():
             self._tick()
         self._finish()
+
+    def _gave_up(self) -> bool:
+        return self.kill_at is not None and time.monotonic() > self.kill_at + UNKILLABLE_SECONDS
 
     def _prepare(self) -> list[str]:
         layers = ["supervisor", "own_session", "lifeline"]
@@ -189,7 +197,7 @@ class Watch:
         if wall is not None and now - self.started_at > wall:
             self._terminate("timed_out")
         if self.kill_at is not None and now >= self.kill_at:
-            self._signal_all(signal.SIGKILL)
+            self._kill(self.cause)
 
     def _terminate(self, cause: str, used: int = 0) -> None:
         """Ask every member to end; those that don't are killed after the grace period."""
@@ -200,7 +208,7 @@ class Watch:
 
     def _kill(self, cause: str, used: int = 0) -> None:
         self._set_cause(cause, used)
-        self.kill_at = 0.0
+        self.kill_at = min(time.monotonic(), self.kill_at or math.inf)
         self._signal_all(signal.SIGKILL)
 
     def _set_cause(self, cause: str, used: int) -> None:
@@ -211,6 +219,9 @@ class Watch:
         cgroup = self.config.get("cgroup")
         if number == signal.SIGKILL and cgroup:
             kernel.kill_cgroup(cgroup)
+        if self.config["reader"] != "proc" and self.exit_status is None:
+            with contextlib.suppress(OSError):  # catches a child that forked and left between two looks
+                os.killpg(self.target_pid, number)
         killing.signal_all(self.tree, self.root, number)
 
     # --- end and reports
@@ -218,8 +229,15 @@ class Watch:
     def _finish(self) -> None:
         left = killing.end_all(self.tree, self.root, reap=self._reap)
         self._reap()
-        if not self.orphaned:
+        if self.orphaned:
+            self._remove_cgroup()
+        else:
             self._report(self._end_report(left), must_arrive=True)
+
+    def _remove_cgroup(self) -> None:
+        """The supervisor's task, which it can no longer do."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self.config["cgroup"] or "")
 
     def _end_report(self, left: dict[int, float]) -> dict[str, Any]:
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)

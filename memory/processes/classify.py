@@ -26,7 +26,7 @@ class Evidence:
 
     `cause` is why the guardian ended it ("" when it ended by itself), `requested` why the supervisor asked for
     that. `wall_kills` and `host_kills` are how many processes the kernel's OOM killer took meanwhile, inside the
-    operation's own wall and on the machine.
+    operation's own wall and on the machine; `walled` says that there was a wall.
     """
 
     limits: OperationLimits
@@ -41,6 +41,7 @@ class Evidence:
     stderr_tail: str = ""
     wall_kills: int = 0
     host_kills: int = 0
+    walled: bool = False
     guardian_lost: bool = False
     start_error: str = ""
 
@@ -66,7 +67,7 @@ def _by_its_own_end(evidence: Evidence) -> EndReason:
     if evidence.signal is None:
         return EndReason.FAILED
     if evidence.signal == signal.SIGKILL and evidence.host_kills:
-        return EndReason.HOST_OUT_OF_MEMORY
+        return EndReason.MEMORY_LIMIT if evidence.walled and _is_near(evidence) else EndReason.HOST_OUT_OF_MEMORY
     return EndReason.KILLED if evidence.signal in OUTSIDE_SIGNALS else EndReason.CRASHED
 
 
@@ -76,8 +77,11 @@ def _ran_into_its_data_limit(evidence: Evidence) -> bool:
     if not any(words in said for words in ALLOCATION_FAILURES):
         return False
     data = evidence.limits.data_bytes
-    near_data = data is not None and evidence.peak_data >= NEAR * data
-    return near_data or evidence.peak_bytes >= NEAR * evidence.limits.memory_bytes
+    return _is_near(evidence) or (data is not None and evidence.peak_data >= NEAR * data)
+
+
+def _is_near(evidence: Evidence) -> bool:
+    return evidence.peak_bytes >= NEAR * evidence.limits.memory_bytes
 
 
 def describe(reason: EndReason, evidence: Evidence) -> str:
@@ -86,17 +90,17 @@ def describe(reason: EndReason, evidence: Evidence) -> str:
     limit = format_bytes(limits.memory_bytes)
     match reason:
         case EndReason.COMPLETED:
-            return f"Completed in {evidence.wall_seconds:.1f} s with a peak of {peak} of {limit}."
+            return f"Completed in {_seconds(evidence.wall_seconds)} with a peak of {peak} of {limit}."
         case EndReason.MEMORY_LIMIT:
             return f"Ended for memory: it reached {peak}, and its limit is {limit}."
         case EndReason.HOST_OUT_OF_MEMORY:
             return f"Ended because the machine ran out of memory; it held up to {peak} of its {limit}."
         case EndReason.TIMED_OUT:
-            return f"Ended after {evidence.wall_seconds:.0f} s: its time limit is {limits.wall_seconds or 0:.0f} s."
+            return f"Ended after {_seconds(evidence.wall_seconds)}: its time limit is {_seconds(limits.wall_seconds)}."
         case EndReason.STALLED:
-            return f"Ended because nothing was heard from it for {limits.stall_seconds or 0:.0f} s."
+            return f"Ended because nothing was heard from it for {_seconds(limits.stall_seconds)}."
         case EndReason.CANCELLED:
-            return f"Cancelled after {evidence.wall_seconds:.1f} s."
+            return f"Cancelled after {_seconds(evidence.wall_seconds)}."
         case _:
             return _describe_failure(reason, evidence)
 
@@ -112,6 +116,10 @@ def _describe_failure(reason: EndReason, evidence: Evidence) -> str:
     if reason is EndReason.CRASHED:
         return f"Crashed with {signal_name(evidence.signal)}. Its peak was {peak}."
     return f"Failed with exit status {evidence.returncode}{_last_words(evidence.stderr_tail)}."
+
+
+def _seconds(seconds: float | None) -> str:
+    return f"{seconds or 0:.1f} s" if (seconds or 0) < 10 else f"{seconds:.0f} s"
 
 
 def signal_name(number: int | None) -> str:

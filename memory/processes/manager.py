@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from memory.policy import KILL_FRACTION, WARN_FRACTION
 from memory.probes.oom import host_oom_kills
 from memory.probes.tree import default_reader
 from memory.processes.classify import Evidence, classify, describe
@@ -22,8 +23,6 @@ from memory.walls import Wall, open_wall
 logger = logging.getLogger(__name__)
 
 DEFAULT_POLL_SECONDS = 0.1
-WARN_FRACTION = 0.85
-KILL_FRACTION = 1.05
 OOM_SCORE_ADJ = 700  # of 1000: the kernel spares the service and takes the operation
 
 
@@ -118,7 +117,7 @@ class ProcessResourceManager:
             evidence,
             host_kills=self._oom_kills() - kills_before,
             wall_kills=wall.kills() if wall is not None else 0,
-            peak_bytes=max(evidence.peak_bytes, wall.peak() if wall is not None else 0),
+            walled=wall is not None,
         )
 
     def _outcome(self, evidence: Evidence, operation: Operation, label: str) -> Outcome:
@@ -134,7 +133,8 @@ class ProcessResourceManager:
             layers=operation.layers,
             message=describe(reason, evidence),
         )
-        logger.log(logging.INFO if outcome.ok else logging.WARNING, "%s: %s", label, outcome.message)
+        expected = reason in (EndReason.COMPLETED, EndReason.CANCELLED)
+        logger.log(logging.INFO if expected else logging.WARNING, "%s: %s", label, outcome.message)
         return outcome
 
     def _warner(self, label: str, limits: OperationLimits) -> Callable[[int], None]:

@@ -111,7 +111,6 @@ class Operation:
         except subprocess.TimeoutExpired:
             self._guardian.kill()
             self._guardian.wait()
-        if not self._ended:
             self._end_members()
 
     def _end_members(self) -> None:
@@ -135,6 +134,8 @@ class Operation:
         while not self._ended and self._status in self._registered():
             quiet = self._relay(ASK_SECONDS)
             self._ask(quiet)
+        if not self._ended:
+            self._end_members()
         self._drain()
         self._note(requested=self._requested, stderr_tail=self._stderr.text(), guardian_lost=not self._ended)
         return self.evidence
@@ -217,13 +218,13 @@ class Operation:
             )
 
     def _on_end(self, report: dict[str, Any]) -> None:
-        status = report["status"]
+        status: int | None = report["status"]  # None for a program that survived SIGKILL
         self._ended = True
         self.cpu_seconds = report["cpu_seconds"]
         self._note(
             cause=report["ended"],
-            returncode=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            returncode=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             used_at_end=report["used"],
             peak_bytes=report["peak"],
             peak_data=report["peak_data"],
