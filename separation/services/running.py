@@ -20,12 +20,13 @@ from memory.monitor import MemoryMonitor, process_monitor
 from memory.processes import OperationLimits, Outcome, ProcessResourceManager
 from memory.queueing import Candidate
 from separation import states, tasks
+from separation.engine.environment import engine_environment
 from separation.errors import ServiceError
 from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
 from separation.services import endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
-from separation.services.costs import process_limit, stall_seconds
+from separation.services.costs import engine_threads, process_limit, stall_seconds
 from separation.services.supervision import AttemptWatch
 from separation.states import Fence, FenceLostError, Reserved
 
@@ -168,7 +169,7 @@ class JobRunner:
             limits=limits,
             label=f"separation {claimed.job.pk}",
             cwd=plan.parent,
-            env={**environment(), "TMPDIR": str(plan.parent)},
+            env={**environment(), **engine_environment(engine_threads()), "TMPDIR": str(plan.parent)},
             on_line=watch.on_line,
             on_sample=watch.on_sample,
             should_stop=watch.should_stop,

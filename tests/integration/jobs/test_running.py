@@ -1,0 +1,246 @@
+"""From a queued job to its end, with a real child process under real supervision."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from django.db import connection
+from django_q.models import OrmQ
+
+from memory.models import Reservation
+from separation.errors import ServiceError
+from separation.models import JobState, SeparationJob
+from separation.services import cancel, delete_job, retry, stopping
+from separation.services.running import JobRunner
+
+from .conftest import MakeJob, staged, stored
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def separating(job: SeparationJob) -> bool:
+    job.refresh_from_db()
+    return job.state == JobState.RUNNING and job.phase == "separating"
+
+
+def descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def assert_nothing_left() -> None:
+    assert staged() == []
+    assert not Reservation.objects.held().exists()
+    assert descendants() == []
+
+
+def test_a_job_succeeds_with_its_stems(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    assert runner.run_all() == 1
+    job.refresh_from_db()
+    assert (job.state, job.reason, job.progress, job.attempt_number) == (JobState.SUCCEEDED, "", 1.0, 1)
+    assert sorted(stem.name for stem in job.stems.all()) == ["bass", "drums", "other", "vocals"]
+    assert stored() == [f"stems/{job.pk}/1-{name}.wav" for name in ("bass", "drums", "other", "vocals")]
+    assert job.result["effective"]["lean"] == 0
+    assert_nothing_left()
+
+
+def test_the_attempt_records_what_it_took(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    runner.run_all()
+    attempt = job.attempts.get()
+    assert attempt.outcome == "succeeded" and attempt.ended_at is not None
+    assert attempt.peak_bytes > 1024**2 and attempt.cpu_seconds is not None
+    assert attempt.limit_bytes == 700 * 1024**2
+    assert [event.kind for event in job.events.all()] == ["submitted", "started", "succeeded"]
+
+
+def test_two_stems_give_the_stem_and_the_rest(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job(two_stems="vocals")
+    runner.run_all()
+    assert sorted(job.stems.values_list("name", flat=True)) == ["no_vocals", "vocals"]
+
+
+def test_a_stem_has_its_file_and_a_name_to_download_it_by(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job(stems=["bass"], format="flac")
+    runner.run_all()
+    stem = job.stems.get()
+    with stem.file.open() as file:
+        assert file.read()[:4] == b"bass"
+    assert (stem.download_name, stem.format, stem.size) == ("Song - bass.flac", "flac", 100)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("error unreadable_audio", "unreadable_audio"),
+        ("error disk_full", "disk_full"),
+        ("error something_new", "engine_crashed"),
+        ("crash", "engine_crashed"),
+        ("kill", "engine_killed"),
+        ("exit 1", "engine_crashed"),
+        ("mute", "engine_crashed"),
+        ("short", "engine_crashed"),
+    ],
+)
+def test_a_run_that_ends_badly_says_why_and_the_next_job_runs(
+    script: str, reason: str, make_job: MakeJob, runner: JobRunner
+) -> None:
+    bad, good = make_job(script), make_job()
+    assert runner.run_all() == 2
+    bad.refresh_from_db(), good.refresh_from_db()
+    assert (bad.state, bad.reason) == (JobState.FAILED, reason)
+    assert bad.message and bad.attempts.get().reason == reason
+    assert good.state == JobState.SUCCEEDED
+    assert all(name.startswith(f"stems/{good.pk}/") for name in stored())
+    assert_nothing_left()
+
+
+def test_a_job_over_its_memory_limit_is_tried_once_more_one_step_leaner(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("lean 1\nhog")
+    assert runner.run_all() == 2
+    job.refresh_from_db()
+    first, second = job.attempts.all()
+    assert (first.outcome, first.reason, first.lean) == ("requeued", "memory_limit", 0)
+    assert (second.outcome, second.lean) == ("succeeded", 1)
+    assert first.peak_bytes > 600 * 1024**2
+    assert job.state == JobState.SUCCEEDED and job.result["effective"]["lean"] == 1
+
+
+def test_a_job_that_is_over_its_limit_twice_fails_with_both_peaks_and_the_next_one_runs(
+    make_job: MakeJob, runner: JobRunner
+) -> None:
+    hog, good = make_job("hog"), make_job(owner=None)
+    assert runner.run_all() == 3
+    hog.refresh_from_db(), good.refresh_from_db()
+    assert (hog.state, hog.reason) == (JobState.FAILED, "memory_limit")
+    assert [(a.outcome, a.reason) for a in hog.attempts.all()] == [
+        ("requeued", "memory_limit"),
+        ("failed", "memory_limit"),
+    ]
+    assert all(attempt.peak_bytes > 600 * 1024**2 for attempt in hog.attempts.all())
+    assert hog.peak_bytes == max(attempt.peak_bytes for attempt in hog.attempts.all())
+    assert good.state == JobState.SUCCEEDED
+    assert_nothing_left()
+
+
+def test_the_same_job_can_be_submitted_again_after_it_was_over_its_limit(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job("hog")
+    runner.run_all()
+    assert make_job("hog").state == JobState.QUEUED
+
+
+def test_cancelling_a_running_job_ends_its_whole_tree(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("stubborn\nspawn\nsleep")
+    thread = in_background(runner.run_all)
+    wait_for(lambda: separating(job))
+    assert len(descendants()) >= 2
+    cancel(job)
+    wait_for(lambda: not descendants(), seconds=2.5)
+    thread.join()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled")
+    assert [event.kind for event in job.events.all()] == ["submitted", "started", "cancel_requested", "cancelled"]
+    assert_nothing_left()
+
+
+def test_cancelling_a_waiting_job_keeps_it_from_running(make_job: MakeJob, runner: JobRunner) -> None:
+    job = cancel(make_job())
+    assert job.state == JobState.CANCELLED
+    assert runner.run_all() == 0
+
+
+def test_a_finished_job_cannot_be_cancelled(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    runner.run_all()
+    with pytest.raises(ServiceError) as refusal:
+        cancel(job)
+    assert (refusal.value.code, refusal.value.http_status) == ("not_allowed_now", 409)
+
+
+def test_deleting_a_running_job_ends_it_and_leaves_nothing(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("sleep")
+    thread = in_background(runner.run_all)
+    wait_for(lambda: separating(job))
+    delete_job(job)
+    thread.join(timeout=10)
+    assert not thread.is_alive() and not SeparationJob.objects.exists()
+    assert stored() == []
+    assert_nothing_left()
+
+
+def test_deleting_a_job_removes_its_files(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    runner.run_all()
+    delete_job(job)
+    assert stored() == []
+
+
+def test_a_failed_job_can_be_tried_again(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("error decoder_failed")
+    runner.run_all()
+    retry(job)
+    assert (job.state, job.reason, job.attempts_before) == (JobState.QUEUED, "", 1)
+    assert runner.run_all() == 1
+    assert job.attempts.count() == 2
+
+
+def test_a_stopping_worker_requeues_its_job_instead_of_failing_it(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("sleep")
+    thread = in_background(runner.run_all)
+    wait_for(lambda: separating(job))
+    stopping.request()
+    thread.join(timeout=10)
+    job.refresh_from_db()
+    assert (job.state, job.attempts.get().outcome) == (JobState.QUEUED, "requeued")
+    assert job.attempts.get().reason == "worker_stopped"
+    assert_nothing_left()
+
+
+def test_two_workers_never_run_the_same_job(make_job: MakeJob, runner: JobRunner) -> None:
+    jobs = [make_job() for _ in range(6)]
+    threads = [in_background(JobRunner(engine=runner.engine).run_all) for _ in range(3)]
+    for thread in threads:
+        thread.join()
+    for job in jobs:
+        job.refresh_from_db()
+        assert (job.state, job.attempt_number) == (JobState.SUCCEEDED, 1)
+    assert_nothing_left()
+
+
+def test_progress_and_memory_are_in_the_row_while_it_runs(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job("sleep")
+    thread = in_background(runner.run_all)
+
+    def told() -> bool:
+        job.refresh_from_db()
+        return job.progress > 0 and job.current_bytes > 0 and job.eta_seconds is not None
+
+    wait_for(told)
+    cancel(job)
+    thread.join()
+
+
+def test_a_submission_enqueues_one_wake_up_in_its_transaction(make_job: MakeJob) -> None:
+    make_job()
+    assert OrmQ.objects.count() == 1
