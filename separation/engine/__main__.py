@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from separation.engine.environment import restart_with_environment
 from separation.engine.errors import EngineError, from_os_error
 from separation.engine.plan import Plan
 from separation.engine.progress import Reporter
@@ -49,4 +50,5 @@ def _run(path: Path, reporter: Reporter) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    restart_with_environment([sys.executable, *sys.orig_argv[1:]])
     sys.exit(main(sys.argv))

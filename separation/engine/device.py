@@ -91,7 +91,11 @@ class TorchBoundary:
 def open_boundary(device: str) -> Boundary:
     """The device of that name. Raises `EngineError` (device_unavailable): never silently another."""
     kind = device.split(":")[0]
-    available = {"cpu": lambda: True, "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    available: dict[str, Callable[[], bool]] = {
+        "cpu": lambda: True,
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if kind not in available or not available[kind]():
         raise EngineError(ReasonCode.DEVICE_UNAVAILABLE, f"There is no device “{device}” on this server.")
     return CpuBoundary() if kind == "cpu" else TorchBoundary(device)

@@ -1,20 +1,37 @@
-"""Settings that must be in the engine's environment before it starts. No torch.
+"""Settings that must be in the engine's environment before its process starts. No torch.
 
-glibc reads its tunables at exec, so whoever starts the engine passes these on.
+glibc and OpenMP read them when a process is loaded, so whoever starts the engine passes them on; an engine started
+without them starts itself again with them.
 """
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
+
+# Fresh activations of 33 to 66 MB fault on every operation: huge pages make that cheap, and giving blocks
+# back at once keeps the peak at what is alive. Either alone costs time or memory (see the benchmarks).
+_MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072"
 
 
-def engine_environment(threads: int = 2) -> dict[str, str]:
-    """Variables to add to the engine's environment.
-
-    Transparent huge pages for malloc make fresh activations of 33 to 66 MB cheap to touch; small thresholds give
-    memory back between operations.
-    """
-    variables = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+def engine_environment() -> dict[str, str]:
+    """Variables to add to the engine's environment."""
+    # Threads that spin while they wait steal the core that the thread they wait for needs: on a busy
+    # machine a segment took three times as long.
+    variables = {"OMP_WAIT_POLICY": "passive"}
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
-        variables |= {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+        variables["GLIBC_TUNABLES"] = _MALLOC
     return variables
+
+
+def missing(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `engine_environment` that `environment` says nothing about."""
+    return {name: value for name, value in engine_environment().items() if name not in environment}
+
+
+def restart_with_environment(argv: list[str]) -> None:
+    """Replace this process by itself with the environment completed; return if it is complete."""
+    lacking = missing(os.environ)
+    if lacking:
+        os.execve(argv[0], argv, {**os.environ, **lacking})
