@@ -2,6 +2,7 @@
 
 Owns the vocabulary shared by models, services, engine, API and pages. Owns no handling.
 """
+# ruff: noqa: E501
 
 from enum import StrEnum
 

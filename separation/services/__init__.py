@@ -3,6 +3,7 @@
 Owns the public names of the job part; each module owns one of them. Everything refused raises `ServiceError`.
 """
 
+from separation.services.archives import stems_archive
 from separation.services.jobs import cancel, delete_job, retry
 from separation.services.queue import queue_position, waiting_reason
 from separation.services.reaping import reap
@@ -24,6 +25,7 @@ __all__ = [
     "reap",
     "retry",
     "run_ready_jobs",
+    "stems_archive",
     "submit",
     "waiting_reason",
 ]

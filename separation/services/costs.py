@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 
-from django.conf import settings
-
 from memory.conf import memory_settings
 from memory.estimates import estimate as calibrated
 from separation import catalog
 from separation.options import SeparationOptions
+from separation.services.numbers import number, whole
 
 KIND = "separate"
 
@@ -32,7 +31,7 @@ def estimated_seconds(options: SeparationOptions, duration: float | None, lean: 
 
 def stall_seconds(options: SeparationOptions) -> float:
     """How long the engine may be silent before it counts as stalled."""
-    return max(float(settings.JOB_STALL_SECONDS), catalog.stall_seconds(options, cores=engine_threads()))
+    return max(number("JOB_STALL_SECONDS"), catalog.stall_seconds(options, cores=engine_threads()))
 
 
 def process_limit() -> int:
@@ -42,7 +41,7 @@ def process_limit() -> int:
 
 def engine_threads() -> int:
     """ENGINE_THREADS, or the cores shared out over MAX_CONCURRENT_OPERATIONS."""
-    chosen = int(settings.ENGINE_THREADS)
+    chosen = whole("ENGINE_THREADS")
     return chosen or max(1, available_cores() // memory_settings().max_concurrent_operations)
 
 

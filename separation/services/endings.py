@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from django.conf import settings
-
 from memory.estimates import record_peak
+from memory.incidents import record_outcome
 from memory.processes import EndReason, Outcome
 from separation import catalog, states
 from separation.errors import ReasonCode, ServiceError
@@ -18,6 +17,7 @@ from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
 from separation.services import publishing
 from separation.services.costs import KIND
+from separation.services.numbers import whole
 from separation.services.supervision import AttemptWatch, StopCause
 from separation.states import AttemptReport, Fence
 
@@ -39,6 +39,7 @@ def settle(job: SeparationJob, fence: Fence, outcome: Outcome, watch: AttemptWat
     """Bring the attempt to its end. Raises `FenceLostError` when the job is no longer this attempt's."""
     watch.require_fence()
     report = report_of(outcome, watch)
+    record_outcome(outcome, kind=KIND, key=str(job.pk), limit_bytes=job.limit_bytes)
     if watch.cause is not None and outcome.reason in (EndReason.CANCELLED, EndReason.HOST_OUT_OF_MEMORY):
         _settle_stopped(job, fence, watch.cause, report)
     elif outcome.reason is EndReason.COMPLETED and watch.result is not None:
@@ -100,7 +101,7 @@ def _settle_failed(job: SeparationJob, fence: Fence, reason: str, message: str, 
         if may_go_leaner(job):
             states.requeue(fence, reason=reason, message=_leaner(job), lean=job.lean + 1, report=report)
             return
-    if reason == ReasonCode.HOST_OUT_OF_MEMORY and tries(job, reason) + 1 < settings.JOB_MAX_ATTEMPTS:
+    if reason == ReasonCode.HOST_OUT_OF_MEMORY and tries(job, reason) + 1 < whole("JOB_MAX_ATTEMPTS"):
         states.requeue(fence, reason=reason, delay_seconds=PRESSURE_DELAY_SECONDS, report=report)
         return
     logger.warning("failed", extra={"job": job.pk, "attempt": fence.attempt, "reason": reason})

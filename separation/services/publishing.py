@@ -37,7 +37,7 @@ def publish(
     storage then.
     """
     outputs = check_outputs(result, SeparationOptions.parse(job.options), folder)
-    storage = Stem._meta.get_field("file").storage  # type: ignore[union-attr]
+    storage = Stem._meta.get_field("file").storage
     stored: list[str] = []
     try:
         stems = [_store(storage, job, fence, folder, output, stored, beat) for output in outputs]
@@ -101,7 +101,7 @@ def _kept(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def sweep(job_id: UUID, attempt: int) -> list[str]:
     """Remove files that an attempt put into storage without finishing the job; returns their names."""
-    storage = Stem._meta.get_field("file").storage  # type: ignore[union-attr]
+    storage = Stem._meta.get_field("file").storage
     folder = f"stems/{job_id}"
     try:
         _, names = storage.listdir(folder)

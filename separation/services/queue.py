@@ -26,7 +26,8 @@ MOST_COUNTED = 1000
 
 def waiting() -> QuerySet[SeparationJob]:
     """Queued jobs in the order of the queue."""
-    return SeparationJob.objects.filter(state=JobState.QUEUED).order_by("-priority", "queued_at", "id")
+    queued = SeparationJob.objects.filter(state=JobState.QUEUED).select_related("track")
+    return queued.order_by("-priority", "queued_at", "id")
 
 
 def claimable() -> QuerySet[SeparationJob]:
@@ -89,9 +90,15 @@ def _candidate(job: SeparationJob, size: int) -> Candidate:
         owner=str(job.owner_id),
         priority=job.priority,
         waiting_since=job.queued_at,
-        label=f"separation {job.pk}",
+        label=f"{job.track.display_name} ({job.model})",
         limit=process_limit(),
     )
+
+
+def waiting_candidates() -> list[Candidate]:
+    """What waits, for the live picture of memory."""
+    limiter = ConcurrentOperationLimiter()
+    return candidates(front_of_queue(), limiter)
 
 
 def queue_position(job: SeparationJob) -> int | None:
@@ -114,4 +121,13 @@ def waiting_reason(job: SeparationJob, limiter: ConcurrentOperationLimiter | Non
     return limiter.waiting_reasons(candidates(jobs, limiter)).get(str(job.pk), "")
 
 
-__all__ = ["KIND", "candidates", "claimable", "front_of_queue", "queue_position", "waiting", "waiting_reason"]
+__all__ = [
+    "KIND",
+    "candidates",
+    "claimable",
+    "front_of_queue",
+    "queue_position",
+    "waiting",
+    "waiting_candidates",
+    "waiting_reason",
+]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models.functions import Now
 
 from memory.limiter import ConcurrentOperationLimiter
@@ -17,6 +16,7 @@ from separation import states, tasks
 from separation.errors import ReasonCode
 from separation.models import JobState, SeparationJob
 from separation.services import endings, publishing, queue, staging
+from separation.services.numbers import whole
 from separation.states import Fence
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def requeue_lost() -> int:
 
 
 def _lose(job: SeparationJob) -> bool:
-    again = endings.tries(job, ReasonCode.LOST_WORKER) + 1 < settings.JOB_MAX_ATTEMPTS
+    again = endings.tries(job, ReasonCode.LOST_WORKER) + 1 < whole("JOB_MAX_ATTEMPTS")
     lost = states.lost(Fence(job.pk, job.attempt_number), again=again)
     if lost:
         logger.warning("worker lost", extra={"job": job.pk, "attempt": job.attempt_number, "host": job.host})

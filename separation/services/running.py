@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
-
 from memory.limiter import ConcurrentOperationLimiter
 from memory.models import Reservation
 from memory.monitor import MemoryMonitor, process_monitor
 from memory.processes import OperationLimits, Outcome, ProcessResourceManager
 from memory.queueing import Candidate
+from memory.registration import register_process
 from separation import states, tasks
 from separation.engine.environment import engine_environment
 from separation.errors import ServiceError
@@ -26,7 +25,8 @@ from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
 from separation.services import endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
-from separation.services.costs import engine_threads, process_limit, stall_seconds
+from separation.services.costs import process_limit, stall_seconds
+from separation.services.numbers import number
 from separation.services.supervision import AttemptWatch
 from separation.states import Fence, FenceLostError, Reserved
 
@@ -85,6 +85,7 @@ class JobRunner:
         return done
 
     def _may_work(self) -> bool:
+        register_process("worker")
         acceptance = self.monitor.accepting_work()
         if not acceptance.ok:
             logger.warning("taking no jobs: %s", acceptance.reason)
@@ -160,7 +161,7 @@ class JobRunner:
         options = SeparationOptions.parse(claimed.job.options)
         limits = OperationLimits(
             memory_bytes=claimed.attempt.limit_bytes,
-            wall_seconds=float(settings.JOB_TIMEOUT_SECONDS),
+            wall_seconds=number("JOB_TIMEOUT_SECONDS"),
             stall_seconds=stall_seconds(options),
             grace_seconds=GRACE_SECONDS,
         )
@@ -169,7 +170,7 @@ class JobRunner:
             limits=limits,
             label=f"separation {claimed.job.pk}",
             cwd=plan.parent,
-            env={**environment(), **engine_environment(engine_threads()), "TMPDIR": str(plan.parent)},
+            env={**environment(), **engine_environment(), "TMPDIR": str(plan.parent)},
             on_line=watch.on_line,
             on_sample=watch.on_sample,
             should_stop=watch.should_stop,
@@ -177,4 +178,4 @@ class JobRunner:
 
 
 def lease_seconds() -> float:
-    return float(settings.JOB_LEASE_SECONDS)
+    return number("JOB_LEASE_SECONDS")

@@ -24,6 +24,7 @@ from separation.models import JobState, SeparationJob, Track
 from separation.services import storing
 from separation.services.children import ffmpeg_path
 from separation.services.costs import engine_threads
+from separation.services.numbers import number
 from separation.states import Fence
 
 
@@ -94,7 +95,7 @@ def engine_settings() -> dict[str, Any]:
         "model_dir": str(settings.MODEL_DIR),
         "device": settings.ENGINE_DEVICE,
         "threads": engine_threads(),
-        "max_duration_seconds": float(settings.MAX_DURATION_SECONDS),
+        "max_duration_seconds": number("MAX_DURATION_SECONDS"),
         "ffmpeg": ffmpeg_path(),
     }
 

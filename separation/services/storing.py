@@ -27,7 +27,8 @@ class StreamedFile(File):
     """An open local file that storage reads in chunks; `on_chunk` is called before each (to renew a lease)."""
 
     def __init__(self, path: Path, name: str, on_chunk: Callable[[], object] | None = None) -> None:
-        super().__init__(path.open("rb"), name=name)
+        self._source = path.open("rb")
+        super().__init__(self._source, name=name)
         self._on_chunk = on_chunk or (lambda: None)
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
@@ -37,7 +38,7 @@ class StreamedFile(File):
 
     def read(self, size: int = -1) -> bytes:
         self._on_chunk()
-        return self.file.read(size)
+        return self._source.read(size)
 
 
 class MovedFile(StreamedFile):

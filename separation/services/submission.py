@@ -24,6 +24,7 @@ from separation.errors import ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
+from separation.services.numbers import whole
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -134,11 +135,11 @@ def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
 def check_quotas(owner: User, track: Track) -> None:
     """Raise `ServiceError` (quota_exceeded) when one more job would be too much for its owner."""
     mine = SeparationJob.objects.filter(owner=owner)
-    most = settings.QUOTA_QUEUED_JOBS
+    most = whole("QUOTA_QUEUED_JOBS")
     if most and mine.filter(state=JobState.QUEUED).count() >= most:
         message = f"You already have {most} jobs waiting. Wait for some to finish, or cancel some."
         raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)
-    minutes = settings.QUOTA_MINUTES_PER_DAY
+    minutes = whole("QUOTA_MINUTES_PER_DAY")
     if minutes and _minutes_today(owner) + (track.duration_seconds or 0) / 60 > minutes:
         message = f"This would exceed the {minutes} minutes of music that you may separate in a day."
         raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)

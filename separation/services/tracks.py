@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
@@ -27,6 +26,7 @@ from separation.services import storing
 from separation.services.children import environment, parse_event, probe_command
 from separation.services.costs import process_limit
 from separation.services.names import clean_name
+from separation.services.numbers import number, whole
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -145,14 +145,14 @@ def _check_size(owner: User, path: Path) -> int:
     size = path.stat().st_size
     if size == 0:
         raise ServiceError(ReasonCode.EMPTY_FILE, field="file")
-    if size > settings.MAX_UPLOAD_BYTES:
+    if size > whole("MAX_UPLOAD_BYTES"):
         raise ServiceError(ReasonCode.TOO_LARGE, http_status=413, field="file")
     _check_quota(owner, size)
     return size
 
 
 def _check_quota(owner: User, size: int) -> None:
-    quota = settings.QUOTA_BYTES_PER_USER
+    quota = whole("QUOTA_BYTES_PER_USER")
     if not quota:
         return
     used = Track.objects.filter(owner=owner).aggregate(total=Sum("size"))["total"] or 0
@@ -162,7 +162,7 @@ def _check_quota(owner: User, size: int) -> None:
 
 
 def _check_duration(facts: Facts) -> None:
-    longest = float(settings.MAX_DURATION_SECONDS)
+    longest = number("MAX_DURATION_SECONDS")
     if facts.duration is not None and facts.duration > longest:
         message = f"The music is {facts.duration / 3600:.1f} hours long; this server accepts up to {longest / 3600:g}."
         raise ServiceError(ReasonCode.TOO_LONG, message, field="file")

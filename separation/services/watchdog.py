@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from memory.conf import memory_settings
+from memory.registration import register_process
 from separation import tasks
 from separation.models import WorkerCluster
 
@@ -42,8 +43,14 @@ def register() -> None:
     )
 
 
+def unregister() -> None:
+    """This process, the host's cluster, ends in good order."""
+    WorkerCluster.objects.filter(host=memory_settings().host_name, pid=os.getpid()).delete()
+
+
 def answered(host: str) -> None:
     """A worker of `host` took a ping from its queue."""
+    register_process("worker")
     WorkerCluster.objects.filter(host=host).update(answered_at=Now(), pinged_at=None)
 
 

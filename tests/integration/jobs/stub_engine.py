@@ -22,7 +22,7 @@ def say(**event: object) -> None:
     sys.stdout.flush()
 
 
-def hog() -> None:
+def hog(_: str) -> None:
     kept = []
     while True:
         kept.append(bytearray(os.urandom(1024) * 1024 * 8))
@@ -50,41 +50,64 @@ def write(plan: dict, stem: str, size: int) -> dict:
     }
 
 
-def main() -> int:
-    plan = json.loads(Path(sys.argv[1]).read_text())
+def sleep(_: str) -> None:
+    say(event="phase", phase="separating")
+    for step in range(6000):
+        say(event="progress", fraction=min(0.9, step / 100))
+        time.sleep(0.1)
+
+
+def stubborn(_: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def spawn(_: str) -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def error(code: str) -> int:
+    say(event="error", code=code, message=f"Told to end with {code}.")
+    return 3
+
+
+def fail(status: str) -> int:
+    sys.stderr.write("some trace\n")
+    return int(status)
+
+
+WORDS = {
+    "stubborn": stubborn,
+    "spawn": spawn,
+    "sleep": sleep,
+    "hog": hog,
+    "crash": lambda _: os.kill(os.getpid(), signal.SIGSEGV),
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "error": error,
+    "exit": fail,
+    "mute": lambda _: 0,
+}
+
+
+def obey(plan: dict) -> tuple[int | None, int, bool]:
+    """Exit status (None: go on and write the stems), bytes a stem, and whether to lie about them."""
     size, short = 100, False
-    say(event="phase", phase="loading")
     for line in Path(plan["input"]).read_text().split("\n"):
         word, _, rest = line.partition(" ")
         if word == "lean" and plan["lean"] >= int(rest):
             break
-        if word == "stubborn":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        elif word == "spawn":
-            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        elif word == "sleep":
-            say(event="phase", phase="separating")
-            for step in range(6000):
-                say(event="progress", fraction=min(0.9, step / 100))
-                time.sleep(0.1)
-        elif word == "hog":
-            hog()
-        elif word == "error":
-            say(event="error", code=rest, message=f"Told to end with {rest}.")
-            return 3
-        elif word == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        elif word == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif word == "exit":
-            sys.stderr.write("some trace\n")
-            return int(rest)
-        elif word == "mute":
-            return 0
-        elif word == "short":
-            short = True
-        elif word == "big":
-            size = int(rest)
+        status = WORDS[word](rest) if word in WORDS else None
+        if isinstance(status, int):
+            return status, 0, False
+        size, short = int(rest) if word == "big" else size, short or word == "short"
+    return None, size, short
+
+
+def main() -> int:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    say(event="phase", phase="loading")
+    status, size, short = obey(plan)
+    if status is not None:
+        return status
     say(event="phase", phase="separating")
     say(event="progress", fraction=0.5)
     outputs = [write(plan, stem, size) for stem in stems_of(plan)]

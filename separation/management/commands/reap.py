@@ -1,0 +1,113 @@
+"""`manage.py reap`: the housekeeper of this host, a process of its own beside web and worker.
+
+Owns the pace of its chores; each chore is another module's. A chore that fails for want of the database is tried
+again at its next turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, close_old_connections
+
+from memory.registration import register_process
+from memory.sampling import Sampler
+from separation.services.numbers import number
+from separation.services.reaping import reap
+from separation.services.retention import clean_up
+from separation.services.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+LONGEST_NAP_SECONDS = 1.0
+CLEANUP_SECONDS = 3600.0
+WATCHDOG_SECONDS = 5.0
+
+
+@dataclass
+class Chore:
+    """Something done every `every` seconds; `due` is on the loop's clock."""
+
+    name: str
+    every: float
+    do: Callable[[], object]
+    due: float = 0.0
+
+
+class Housekeeper:
+    """Does its chores when they are due, until told to stop."""
+
+    def __init__(
+        self,
+        chores: list[Chore],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        nap: Callable[[float], object] | None = None,
+    ) -> None:
+        self.chores = chores
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._nap = nap or self._stopped.wait
+
+    def stop(self, *_: object) -> None:
+        self._stopped.set()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            self.turn()
+            self._nap(self._until_next())
+
+    def turn(self) -> None:
+        """Do what is due now."""
+        for chore in self.chores:
+            if self._clock() >= chore.due and not self._stopped.is_set():
+                chore.due = self._clock() + chore.every
+                _attempt(chore)
+
+    def _until_next(self) -> float:
+        nearest = min((chore.due for chore in self.chores), default=0.0) - self._clock()
+        return min(max(nearest, 0.0), LONGEST_NAP_SECONDS)
+
+
+def _attempt(chore: Chore) -> None:
+    try:
+        chore.do()
+    except (DatabaseError, OSError):
+        logger.exception("%s failed; it is tried again in %g s", chore.name, chore.every)
+    finally:
+        close_old_connections()
+
+
+def default_chores() -> list[Chore]:
+    """Everything this host needs done now and again, with its interval in seconds."""
+    watchdog, sampler = Watchdog(), Sampler()
+    return [
+        Chore("reaping", number("REAP_INTERVAL_SECONDS"), reap),
+        Chore("memory sampling", LONGEST_NAP_SECONDS, sampler.tick),
+        Chore("registering", number("MEMORY_CHECK_INTERVAL"), lambda: register_process("reaper")),
+        Chore("watching the worker cluster", WATCHDOG_SECONDS, watchdog.check),
+        Chore("cleaning up", CLEANUP_SECONDS, clean_up),
+    ]
+
+
+class Command(BaseCommand):
+    help = "Requeues jobs of lost workers, wakes workers, samples memory and cleans up, until told to stop."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="do every chore once, then end")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        keeper = Housekeeper(default_chores())
+        if options["once"]:
+            keeper.turn()
+            return
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, keeper.stop)
+        keeper.run()

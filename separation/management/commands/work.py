@@ -1,0 +1,58 @@
+"""`manage.py work`: the worker cluster of this host, under a process manager.
+
+Owns the cluster's start and its end by signal; what workers do is `separation.tasks`. Differs from `qcluster` in
+that SIGTERM ends running engine children and puts their jobs back in the queue, and that no process of the cluster
+outlives it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import connections
+from django_q.cluster import Cluster
+
+from separation.services import stopping, watchdog
+
+PR_SET_PDEATHSIG = 1
+
+
+class Command(BaseCommand):
+    help = "Runs this host's worker cluster until it is told to stop."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        watchdog.register()
+        connections.close_all()  # what is forked must not share a connection
+        os.register_at_fork(after_in_child=_die_with_parent)
+        cluster = Cluster()
+        stop_on(cluster, signal.SIGTERM, signal.SIGINT)
+        cluster.start()
+        cluster.sentinel.join()
+        watchdog.unregister()
+
+
+def stop_on(cluster: Cluster, *signals: int) -> None:
+    """At these signals tell the workers to let go of their jobs, then stop the cluster as django-q2 does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.request()
+        cluster.sig_handler(signum, frame)
+
+    for number in signals:
+        signal.signal(number, stop)
+
+
+def _die_with_parent() -> None:
+    """In each forked process: be killed when the process that forked it dies (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

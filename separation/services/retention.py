@@ -1,0 +1,121 @@
+"""What is deleted by age, and files that no row knows.
+
+Owns the rules of RETENTION_DAYS_TRACKS and RETENTION_DAYS_STEMS (0: kept until somebody deletes them) and the
+sweep for files whose row was never written because a machine went down in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.core.files.storage import Storage
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from separation import tasks
+from separation.models import FINISHED, JobState, SeparationJob, Stem, Track
+from separation.services import storing
+from separation.services.numbers import whole
+
+logger = logging.getLogger(__name__)
+BATCH = 200
+ORPHAN_AGE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class CleanupReport:
+    """How many of each were deleted."""
+
+    tracks: int = 0
+    stems: int = 0
+    orphans: int = 0
+    messages: int = 0
+
+
+def clean_up() -> CleanupReport:
+    """One pass over everything that age or accident has made superfluous."""
+    return CleanupReport(
+        tracks=delete_old_tracks(),
+        stems=delete_old_stems(),
+        orphans=sum(1 for _ in remove_orphans()),
+        messages=tasks.forget_taken(),
+    )
+
+
+def delete_old_tracks() -> int:
+    """Tracks past their time, with their jobs; not while one of those waits or runs."""
+    days = whole("RETENTION_DAYS_TRACKS")
+    if not days:
+        return 0
+    old = Track.objects.filter(created_at__lt=Now() - timedelta(days=days))
+    busy = SeparationJob.objects.exclude(state__in=FINISHED).values("track_id")
+    return _delete_each(old.exclude(pk__in=busy).order_by("created_at")[:BATCH])
+
+
+def delete_old_stems() -> int:
+    """Stems of jobs that finished long ago; the job stays in the history, without them."""
+    days = whole("RETENTION_DAYS_STEMS")
+    if not days:
+        return 0
+    old = Stem.objects.filter(job__state=JobState.SUCCEEDED, job__finished_at__lt=Now() - timedelta(days=days))
+    return _delete_each(old.annotate(age=F("job__finished_at")).order_by("age")[:BATCH])
+
+
+def _delete_each(rows: QuerySet[Track] | QuerySet[Stem]) -> int:
+    deleted = 0
+    for row in rows:
+        row.delete()
+        deleted += 1
+    return deleted
+
+
+def remove_orphans() -> Iterator[str]:
+    """Delete, and name, files of tracks and jobs that do not exist, once they are a day old."""
+    tracks = Track._meta.get_field("file").storage
+    stems = Stem._meta.get_field("file").storage
+    yield from _orphans(tracks, "tracks", Track)
+    yield from _orphans(stems, "stems", SeparationJob)
+
+
+def _orphans(storage: Storage, parent: str, model: type[Track] | type[SeparationJob]) -> Iterator[str]:
+    for names in _batches(_folders(storage, parent)):
+        known = set(model._default_manager.filter(pk__in=names).values_list("pk", flat=True))
+        for key in (key for key in names if key not in known):
+            for name in _old_files(storage, f"{parent}/{key}"):
+                logger.warning("removing %s: no row knows it", name)
+                storing.remove(storage, [name])
+                yield name
+
+
+def _folders(storage: Storage, parent: str) -> Iterator[UUID]:
+    try:
+        folders, _ = storage.listdir(parent)
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        try:
+            yield UUID(folder)
+        except ValueError:
+            continue
+
+
+def _old_files(storage: Storage, folder: str) -> list[str]:
+    _, names = storage.listdir(folder)
+    limit = timezone.now() - ORPHAN_AGE
+    return [f"{folder}/{name}" for name in names if storage.get_modified_time(f"{folder}/{name}") < limit]
+
+
+def _batches(keys: Iterator[UUID]) -> Iterator[list[UUID]]:
+    batch: list[UUID] = []
+    for key in keys:
+        batch.append(key)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
