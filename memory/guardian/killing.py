@@ -42,17 +42,16 @@ def members(tree: Tree, root: int, *, thorough: bool = False) -> dict[int, float
     return found
 
 
-def signal_all(tree: Tree, root: int, number: int) -> int:
-    """Signal every member; returns how many took it."""
-    return sum(send(tree, pid, started, number) for pid, started in members(tree, root, thorough=True).items())
+def signal_each(tree: Tree, listed: dict[int, float], number: int) -> None:
+    for pid, started in listed.items():
+        send(tree, pid, started, number)
 
 
 def end_all(tree: Tree, root: int, *, seconds: float = 10.0, reap: object = None) -> dict[int, float]:
     """Kill and look again until nobody is left; returns the members that could not be ended in that time."""
     deadline = time.monotonic() + seconds
     while left := members(tree, root, thorough=True):
-        for pid, started in left.items():
-            send(tree, pid, started, signal.SIGKILL)
+        signal_each(tree, left, signal.SIGKILL)
         if callable(reap):
             reap()
         if time.monotonic() > deadline:

@@ -16,24 +16,15 @@ import select
 import signal
 import sys
 import time
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from memory.guardian import kernel, killing, target
+from memory.guardian.meter import Meter, Usage
 from memory.policy import Action, TreeLimits, fill_rate, next_look, tree_action
-from memory.probes.tree import Reading, tree_for
+from memory.probes.tree import tree_for
 
 MAX_MEMBERS_REPORTED = 100  # keeps a report below PIPE_BUF, so that it is written whole or not at all
-SCAN_SHARE = 20  # a scan for new members may take a twentieth of the time
 UNKILLABLE_SECONDS = 20.0  # a process stuck in the kernel doesn't die; its supervisor must not wait for ever
-
-
-class Usage(NamedTuple):
-    """One look at the tree. `used` is what counts against the limit: PSS where shared pages matter, else RSS."""
-
-    rss: int
-    pss: int | None
-    used: int
-    processes: int
 
 
 class Watch:
@@ -48,10 +39,8 @@ class Watch:
         self.lifeline: int = config["lifeline"]
         self.root = os.getpid()
         self.started_at = time.monotonic()
-        self.members: dict[int, float] = {}
-        self.next_scan = self.next_report = 0.0
-        self.interval = 0.0
-        self.peak = self.peak_data = 0
+        self.meter = Meter(self.tree, self.root, self.limits)
+        self.next_report = self.interval = 0.0
         self.cause = ""
         self.used_at_end = 0
         self.kill_at: float | None = None
@@ -85,6 +74,7 @@ class Watch:
             layers.append("subreaper")
         kernel.signal_on_parent_death(signal.SIGTERM)
         self.config["guardian"] = self.root
+        self.config["hurried"] = kernel.change_niceness(target.HURRY)
         self._handle_signals()
         if os.getppid() != self.config["supervisor"]:
             sys.exit(1)
@@ -147,39 +137,17 @@ class Watch:
     # --- looking and acting
 
     def _look(self) -> None:
-        before = time.monotonic()
-        usage = self._measure(before)
+        now = time.monotonic()
+        usage = self.meter.look(now)
         self._act(usage)
-        self._report_sample(usage, before)
+        self._report_sample(usage, now)
         self.interval = next_look(
             usage.used,
             self.limits.memory_bytes,
             poll_seconds=self.config["poll"],
             rate=self.rate,
-            cost=time.monotonic() - before,
+            cost=self.meter.cost,
         )
-
-    def _measure(self, now: float) -> Usage:
-        if now >= self.next_scan:
-            self.members = self.tree.descendants(self.root)
-            self.next_scan = now + (time.monotonic() - now) * SCAN_SHARE
-        readings = [reading for pid in self.members if (reading := self.tree.reading(pid)) is not None]
-        rss = sum(reading.held for reading in readings)
-        pss = self._shared_fairly() if rss > self.limits.warn_at and len(readings) > 1 else None
-        usage = Usage(rss, pss, rss if pss is None else min(pss, rss), len(readings))
-        self._remember(usage, readings)
-        return usage
-
-    def _shared_fairly(self) -> int | None:
-        """PSS of the tree: forks share pages, and their summed RSS counts each page once per fork."""
-        shares = [self.tree.pss(pid) for pid in self.members]
-        known = [share for share in shares if share is not None]
-        return sum(known) if known else None
-
-    def _remember(self, usage: Usage, readings: list[Reading]) -> None:
-        highest = readings[0].peak if len(readings) == 1 else 0
-        self.peak = max(self.peak, usage.used, highest)
-        self.peak_data = max([self.peak_data, *(reading.data for reading in readings)])
 
     def _act(self, usage: Usage) -> None:
         action = tree_action(usage.used, self.limits)
@@ -222,7 +190,8 @@ class Watch:
         if self.config["reader"] != "proc" and self.exit_status is None:
             with contextlib.suppress(OSError):  # catches a child that forked and left between two looks
                 os.killpg(self.target_pid, number)
-        killing.signal_all(self.tree, self.root, number)
+        killing.signal_each(self.tree, self.meter.members, number)
+        killing.signal_each(self.tree, killing.members(self.tree, self.root, thorough=True), number)
 
     # --- end and reports
 
@@ -246,8 +215,8 @@ class Watch:
             "ended": self.cause,
             "status": self.exit_status,
             "used": self.used_at_end,
-            "peak": max(self.peak, spent.ru_maxrss * unit),
-            "peak_data": self.peak_data,
+            "peak": max(self.meter.peak, spent.ru_maxrss * unit),
+            "peak_data": self.meter.peak_data,
             "cpu_seconds": spent.ru_utime + spent.ru_stime,
             "wall_seconds": time.monotonic() - self.started_at,
             "left": sorted(left),
@@ -257,8 +226,8 @@ class Watch:
         if now < self.next_report:
             return
         self.next_report = now + self.config["poll"]
-        listed = list(self.members.items())[:MAX_MEMBERS_REPORTED]
-        sample = {"rss": usage.rss, "pss": usage.pss, "processes": usage.processes, "peak": self.peak, "at": now}
+        listed = list(self.meter.members.items())[:MAX_MEMBERS_REPORTED]
+        sample = {"rss": usage.rss, "pss": usage.pss, "processes": usage.processes, "peak": self.meter.peak, "at": now}
         self._report({"sample": sample, "members": listed})
 
     def _report(self, report: dict[str, Any], *, must_arrive: bool = False) -> None:

@@ -15,12 +15,14 @@ ZOMBIE_STATES = (b"Z", b"X")
 
 
 class Reading(NamedTuple):
-    """What one process holds, in bytes. `data` is its private writable mappings (what RLIMIT_DATA counts)."""
+    """What one process holds, in bytes. `data` is its private writable mappings (what RLIMIT_DATA counts), `anon`
+    its memory that is backed by no file, swapped out or not."""
 
     rss: int
     swap: int = 0
     peak: int = 0
     data: int = 0
+    anon: int = 0
 
     @property
     def held(self) -> int:
@@ -123,11 +125,13 @@ class ProcTree:
         content = self._read(pid, "status")
         if content is None or b"VmRSS:" not in content:
             return None
+        swap = _kilobytes(content, b"VmSwap:")
         return Reading(
-            _kilobytes(content, b"VmRSS:"),
-            _kilobytes(content, b"VmSwap:"),
-            _kilobytes(content, b"VmHWM:"),
-            _kilobytes(content, b"VmData:"),
+            rss=_kilobytes(content, b"VmRSS:"),
+            swap=swap,
+            peak=_kilobytes(content, b"VmHWM:"),
+            data=_kilobytes(content, b"VmData:"),
+            anon=_kilobytes(content, b"RssAnon:") + swap,
         )
 
     def pss(self, pid: int) -> int | None:
@@ -195,7 +199,8 @@ class PsutilTree:
 
     def reading(self, pid: int) -> Reading | None:
         try:
-            return Reading(int(self._psutil.Process(pid).memory_info().rss))
+            rss = int(self._psutil.Process(pid).memory_info().rss)
+            return Reading(rss, anon=rss)
         except self._psutil.Error:
             return None
 
