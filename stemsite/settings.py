@@ -153,6 +153,7 @@ _slots = MAX_CONCURRENT_OPERATIONS if isinstance(MAX_CONCURRENT_OPERATIONS, int)
 Q_CLUSTER = {
     "name": env.str("Q_CLUSTER_NAME", default="stemsite"),
     "orm": "default",
+    "broker_class": "separation.broker.HostBroker",
     "workers": max(1, _slots) + 1,  # one is always free to answer the watchdog
     "queue_limit": 1,
     "bulk": 1,
