@@ -190,8 +190,10 @@ class Watch:
         if self.config["reader"] != "proc" and self.exit_status is None:
             with contextlib.suppress(OSError):  # catches a child that forked and left between two looks
                 os.killpg(self.target_pid, number)
-        killing.signal_each(self.tree, self.meter.members, number)
-        killing.signal_each(self.tree, killing.members(self.tree, self.root, thorough=True), number)
+        known = dict(self.meter.members)
+        killing.signal_each(self.tree, known, number)
+        everyone = killing.members(self.tree, self.root, thorough=True)
+        killing.signal_each(self.tree, dict(everyone.items() - known.items()), number)
 
     # --- end and reports
 
