@@ -1,8 +1,18 @@
 """Where each part of the site lives."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+from separation.api.health import healthz, readyz
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/", include("separation.api.urls")),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
 ]
+
+handler400 = "separation.api.fallback.bad_request"
+handler403 = "separation.api.fallback.permission_denied"
+handler404 = "separation.api.fallback.page_not_found"
+handler500 = "separation.api.fallback.server_error"

@@ -41,9 +41,7 @@ class Page:
         at, key = self._read(cursor)
         bound, beyond = ("lte", "gte") if sign else ("gte", "lte")
         # Two conditions rather than an OR, so that the index on (owner, created_at, id) bounds the scan.
-        return ordered.filter(**{f"created_at__{bound}": at}).exclude(
-            Q(created_at=at) & Q(**{f"id__{beyond}": key})
-        )
+        return ordered.filter(**{f"created_at__{bound}": at}).exclude(Q(created_at=at) & Q(**{f"id__{beyond}": key}))
 
     def _read(self, cursor: str) -> tuple[datetime, UUID | int]:
         try:
@@ -69,5 +67,3 @@ def _size(text: str | None) -> int:
         detail = f"page_size is a whole number from 1 to {LARGEST_SIZE}."
         raise Problem(400, "invalid_parameter", detail, parameter="page_size")
     return int(text)
-
-

@@ -64,6 +64,11 @@ def meaning(code: str) -> str | None:
     return MEANINGS.get(code) or SENTENCES.get(code)
 
 
+def phrase(status: int) -> str:
+    """The reason phrase of a status; 460 is the tus protocol's own."""
+    return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
+
+
 class Problem(Exception):
     """A refusal with its HTTP status. `extra` are further members of the document; `headers` go on the response."""
 
@@ -78,7 +83,7 @@ class Problem(Exception):
     ) -> None:
         self.status = status
         self.code = code
-        self.detail = detail or meaning(code) or HTTPStatus(status).phrase
+        self.detail = detail or meaning(code) or phrase(status)
         self.headers = dict(headers or {})
         self.extra = extra
         super().__init__(self.detail)
@@ -88,7 +93,7 @@ class Problem(Exception):
         members = {name: value for name, value in self.extra.items() if value is not None}
         return {
             "type": f"/api/problems/{self.code}/",
-            "title": HTTPStatus(self.status).phrase,
+            "title": phrase(self.status),
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
@@ -110,7 +115,7 @@ def not_found() -> Problem:
 def problem_response(problem: Problem) -> HttpResponse:
     """The problem as a response, never cached."""
     body = json.dumps(problem.as_dict(), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    response = HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE)
+    response = HttpResponse(body, status=problem.status, reason=phrase(problem.status), content_type=MEDIA_TYPE)
     response.headers["Cache-Control"] = "no-store"
     for name, value in problem.headers.items():
         response.headers[name] = value

@@ -238,8 +238,6 @@ def terminate(upload: Upload) -> None:
     """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays."""
     part = part_of(upload)
     with part.locked(settings.UPLOAD_LOCK_WAIT_SECONDS):
-        Upload.objects.filter(pk=upload.pk).update(
-            state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE
-        )
+        Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
         part.remove()
     logger.info("upload terminated", extra={"upload": upload.id})

@@ -188,5 +188,3 @@ def as_json(upload: Upload) -> dict[str, Any]:
         "created_at": upload.created_at.isoformat(),
         "expires_at": upload.expires_at.isoformat(),
     }
-
-

@@ -62,11 +62,7 @@ class Delivery(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         verbose_name_plural = "deliveries"
-        indexes = [
-            models.Index(
-                fields=["next_attempt_at"], name="webhook_due", condition=models.Q(state="waiting")
-            )
-        ]
+        indexes = [models.Index(fields=["next_attempt_at"], name="webhook_due", condition=models.Q(state="waiting"))]
 
     def __str__(self) -> str:
         return f"{self.event} ({self.state})"

@@ -1,0 +1,86 @@
+"""Files out of storage: whole or in part, resumable, never more than a chunk of them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header, http_date, parse_http_date_safe
+
+from separation.api.problems import Problem
+from separation.api.ranges import Span, Unsatisfiable, requested_span
+
+READ_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Download:
+    """What is to be sent. `etag` is strong and quoted; `read(start, length)` opens the bytes, and is called late."""
+
+    filename: str
+    content_type: str
+    size: int
+    etag: str
+    modified: datetime
+    read: Callable[[int, int], Iterator[bytes]]
+    inline: bool = False
+
+
+def serve(request: HttpRequest, download: Download) -> HttpResponseBase:
+    """The answer to GET or HEAD: 200, 206, 304, or `Problem` 416, as RFC 9110 has it."""
+    if _is_current(request, download):
+        return _described(HttpResponse(status=304), download)
+    try:
+        span = requested_span(_valid_range(request, download), download.size)
+    except Unsatisfiable as error:
+        headers = {"Content-Range": f"bytes */{download.size}", "Accept-Ranges": "bytes"}
+        raise Problem(416, "range_not_satisfiable", headers=headers) from error
+    response = _body(request, download, span or Span(0, download.size), 206 if span else 200)
+    if span:
+        response.headers["Content-Range"] = span.content_range(download.size)
+    return _described(response, download)
+
+
+def _body(request: HttpRequest, download: Download, span: Span, status: int) -> HttpResponseBase:
+    if request.method == "HEAD":
+        response: HttpResponseBase = HttpResponse(status=status, content_type=download.content_type)
+    else:
+        bytes_ = download.read(span.start, span.length)
+        response = StreamingHttpResponse(bytes_, status=status, content_type=download.content_type)
+    response.headers["Content-Length"] = str(span.length)
+    return response
+
+
+def _described(response: HttpResponseBase, download: Download) -> HttpResponseBase:
+    disposition = content_disposition_header(not download.inline, download.filename)
+    response.headers["Content-Disposition"] = disposition or "attachment"
+    response.headers["ETag"] = download.etag
+    response.headers["Last-Modified"] = http_date(download.modified.timestamp())
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Vary"] = "Authorization, Cookie"
+    return response
+
+
+def _is_current(request: HttpRequest, download: Download) -> bool:
+    known = request.headers.get("If-None-Match")
+    if known is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+        return download.etag in tags or "*" in tags
+    since = parse_http_date_safe(request.headers.get("If-Modified-Since", ""))
+    return since is not None and int(download.modified.timestamp()) <= since
+
+
+def _valid_range(request: HttpRequest, download: Download) -> str | None:
+    """The Range header, unless If-Range names another state of the file than the present one."""
+    wanted, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    if wanted is None or condition is None:
+        return wanted
+    if condition.strip().startswith(('"', "W/")):
+        return wanted if condition.strip() == download.etag else None
+    date = parse_http_date_safe(condition)
+    return wanted if date is not None and date == int(download.modified.timestamp()) else None

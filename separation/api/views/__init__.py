@@ -1,0 +1,1 @@
+"""The views of the API: each reads a request, calls a service, shows the result."""

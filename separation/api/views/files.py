@@ -1,0 +1,113 @@
+"""Stems as files, all stems of a job as one zip, and signed links to both.
+
+Plain views: what they send is not JSON, and a signed link needs no account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO, cast
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+from memory.streaming import StreamingFileHandler
+from separation.api import links
+from separation.api.downloads import READ_BYTES, Download, serve
+from separation.api.problems import Problem, not_found
+from separation.api.shell import answered
+from separation.formats import FORMATS
+from separation.models import JobState, SeparationJob, Stem
+from separation.tokens.authentication import require_caller
+from separation.tokens.models import Scope
+from separation.zips import ZipEntry, ZipLayout
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class FileView(View):
+    """GET and HEAD of one file, for its owner or the holder of a signed link."""
+
+    http_method_names = ["get", "head", "options"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return answered(request, lambda: self._answer(request, **kwargs))  # type: ignore[arg-type,return-value]
+
+    def _answer(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "OPTIONS":
+            return HttpResponse(status=204, headers={"Allow": "GET, HEAD, OPTIONS"})
+        if request.method not in ("GET", "HEAD"):
+            raise Problem(405, "method_not_allowed", headers={"Allow": "GET, HEAD, OPTIONS"})
+        if links.is_signed(request):
+            return serve(request, self.download(request, owner=None, **kwargs))
+        caller = require_caller(request)
+        caller.require(Scope.READ)
+        return serve(request, self.download(request, owner=caller.user.pk, **kwargs))
+
+    def download(self, request: HttpRequest, *, owner: int | None, **kwargs: Any) -> Download:
+        """The file; of anyone when `owner` is None. Raises 404."""
+        raise NotImplementedError
+
+
+class StemAudio(FileView):
+    def download(self, request: HttpRequest, *, owner: int | None, id: UUID, **kwargs: Any) -> Download:
+        stem = Stem.objects.select_related("job__track").filter(pk=id, **_owned("job__owner", owner)).first()
+        if stem is None or not stem.file:
+            raise not_found()
+        return Download(
+            filename=stem.download_name,
+            content_type=FORMATS[stem.format].mime if stem.format in FORMATS else "application/octet-stream",
+            size=stem.size,
+            etag=f'"{stem.sha256}"',
+            modified=stem.created_at,
+            read=reader(stem),
+            inline=request.GET.get("inline") == "1",
+        )
+
+
+class StemsZip(FileView):
+    def download(self, request: HttpRequest, *, owner: int | None, id: UUID, **kwargs: Any) -> Download:
+        job = SeparationJob.objects.select_related("track").filter(pk=id, **_owned("owner", owner)).first()
+        if job is None:
+            raise not_found()
+        stems = list(job.stems.select_related("job__track").order_by("name"))
+        if job.state != JobState.SUCCEEDED or not stems:
+            raise Problem(409, "not_allowed_now", "The job has no stems to download.")
+        layout = zip_of(stems)
+        return Download(
+            filename=f"{job.track.display_name} - stems.zip",
+            content_type="application/zip",
+            size=layout.size,
+            etag=f'"{layout.etag}"',
+            modified=max(stem.created_at for stem in stems),
+            read=lambda start, length: layout.iter_range(start, start + length),
+        )
+
+
+def _owned(field: str, owner: int | None) -> dict[str, int]:
+    return {} if owner is None else {field: owner}
+
+
+def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
+    """Reads a part of a stem from storage; the file is opened when the first byte is wanted."""
+
+    def read(start: int, length: int) -> Iterator[bytes]:
+        yield from StreamingFileHandler(READ_BYTES).iter_range(_opened(stem), start, length)
+
+    return read
+
+
+def zip_of(stems: list[Stem]) -> ZipLayout:
+    """The zip of some stems: its size and every byte of it are known before one is read."""
+    entries = [
+        ZipEntry(stem.download_name, stem.size, stem.crc32, partial(_opened, stem), stem.created_at) for stem in stems
+    ]
+    return ZipLayout(entries, handler=StreamingFileHandler(READ_BYTES))
+
+
+def _opened(stem: Stem) -> BinaryIO:
+    return cast(BinaryIO, stem.file.storage.open(stem.file.name, "rb"))

@@ -1,0 +1,102 @@
+"""One HTTP POST to an address that a user chose: to public addresses only, checked on the address connected to.
+
+The name is resolved once and the connection goes to the address that was checked, so an answer that changes
+between check and use changes nothing. Redirects are not followed. Proxies of the environment are not used.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, urlsplit
+
+Resolver = Callable[..., list]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+MOST_ANSWER_BYTES = 1024
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+PORTS = {"http": 80, "https": 443}
+
+
+class Undeliverable(Exception):
+    """The message could not be delivered; the text says why, for the delivery log."""
+
+
+def parsed(url: str) -> SplitResult:
+    """The parts of a target. Raises `Undeliverable` unless it is plain http(s) to a host, without a password."""
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or 0 < parts.port < 65536
+    except ValueError as error:
+        raise Undeliverable("the address is malformed") from error
+    if parts.scheme not in PORTS or not parts.hostname or parts.username or parts.password or not port_is_fine:
+        raise Undeliverable("the address must be http or https, with a host and without a password")
+    if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
+        raise Undeliverable("the address has characters that must be encoded")
+    return parts
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, also when it wraps an IPv4 address."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+def resolve(host: str, port: int, *, allow_private: bool, resolver: Resolver = socket.getaddrinfo) -> str:
+    """The first address of a host, which must be public like all the others. Raises `Undeliverable`."""
+    try:
+        found = [entry[4][0] for entry in resolver(host, port, type=socket.SOCK_STREAM)]
+        addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
+    except (OSError, UnicodeError, ValueError) as error:
+        raise Undeliverable("the host name cannot be resolved") from error
+    if not addresses:
+        raise Undeliverable("the host name cannot be resolved")
+    if not allow_private and not all(is_public(address) for address in addresses):
+        raise Undeliverable("the host is not on the public internet")
+    return str(addresses[0])
+
+
+class _Checked(http.client.HTTPConnection):
+    """A connection to an address that was already chosen, for the host whose name it bears."""
+
+    def __init__(self, host: str, port: int, address: str, timeout: float, *, secure: bool) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._address, self._secure = address, secure
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._secure:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout: float,
+    allow_private: bool = False,
+    resolver: Resolver = socket.getaddrinfo,
+) -> int:
+    """Sends `body` and returns the answer's status, whatever it is. Raises `Undeliverable` without an answer."""
+    parts = parsed(url)
+    host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
+    address = resolve(host, port, allow_private=allow_private, resolver=resolver)
+    connection = _Checked(host, port, address, timeout, secure=parts.scheme == "https")
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        response.read(MOST_ANSWER_BYTES)
+        return response.status
+    except (OSError, http.client.HTTPException) as error:
+        raise Undeliverable(str(error)[:200] or type(error).__name__) from error
+    finally:
+        connection.close()

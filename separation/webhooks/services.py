@@ -1,0 +1,197 @@
+"""Endpoints and the delivery of messages to them: signed, tried again with growing pauses, logged.
+
+`deliver_due` is called by whoever runs regularly; each message is claimed by a conditional UPDATE, so several
+may call it at once. `deliver_in_background` does it without holding up the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from separation.errors import ServiceError
+from separation.models import FINISHED, SeparationJob
+from separation.webhooks import sending
+from separation.webhooks.models import Delivery, DeliveryState, Endpoint
+from separation.webhooks.signing import signature_headers
+
+PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
+"""Seconds before the second try, the third, and so on; the last one repeats."""
+MAX_PER_USER = 20
+DISABLED_BY = 410
+KEPT = timedelta(days=30)
+LONGEST_URL = 2000
+Post = Callable[..., int]
+logger = logging.getLogger(__name__)
+_worker: threading.Thread | None = None
+
+
+def check_url(url: object) -> str:
+    """The address, if messages can be sent there. Raises `ServiceError` (webhook_target)."""
+    if not isinstance(url, str) or len(url) > LONGEST_URL:
+        raise ServiceError("webhook_target", field="webhook_url")
+    try:
+        parts = sending.parsed(url)
+        _refuse_private_literal(str(parts.hostname))
+    except sending.Undeliverable as error:
+        raise ServiceError("webhook_target", f"Webhook: {error}.", field="webhook_url") from error
+    return url
+
+
+def _refuse_private_literal(host: str) -> None:
+    """Names are resolved when a message is sent; an address can be judged now."""
+    try:
+        address = sending.ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not settings.WEBHOOK_ALLOW_PRIVATE and not sending.is_public(address):
+        raise sending.Undeliverable("the host is not on the public internet")
+
+
+def add_endpoint(owner: User, url: object, *, job: SeparationJob | None = None) -> Endpoint:
+    """A new endpoint for all the owner's jobs, or for one. Raises `ServiceError`."""
+    checked = check_url(url)
+    if job is None and list_endpoints(owner).count() >= MAX_PER_USER:
+        raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
+    endpoint = Endpoint.objects.create(owner=owner, url=checked, job=job, **_shared_secret(owner, job))
+    endpoint.refresh_from_db(fields=["created_at"])
+    return endpoint
+
+
+def _shared_secret(owner: User, job: SeparationJob | None) -> dict[str, str]:
+    """Webhooks of single jobs are signed with one key per user, or nobody could tell the client which."""
+    if job is None:
+        return {}
+    earlier = Endpoint.objects.filter(owner=owner, job__isnull=False).order_by("created_at").first()
+    return {"secret": earlier.secret} if earlier else {}
+
+
+def list_endpoints(owner: User) -> QuerySet[Endpoint]:
+    """The owner's endpoints for all jobs, newest first."""
+    return Endpoint.objects.filter(owner=owner, job__isnull=True)
+
+
+def remove_endpoint(owner: User, endpoint_id: UUID) -> bool:
+    """Deletes one of the owner's endpoints and what waits for it. False when there is none of this id."""
+    return list_endpoints(owner).filter(pk=endpoint_id).delete()[0] > 0
+
+
+def job_changed(job_id: UUID, state: str) -> int:
+    """Queues the messages about a job that has just ended. Returns how many."""
+    if state not in FINISHED:
+        return 0
+    job = SeparationJob.objects.filter(pk=job_id).first()
+    if job is None:
+        return 0
+    wanted = Endpoint.objects.filter(Q(job=job) | Q(job__isnull=True), owner=job.owner_id, active=True)
+    now = timezone.now()
+    event = f"job.{state}"
+    payload = {"type": event, "timestamp": now.isoformat(), "data": _data(job, state)}
+    rows = [Delivery(endpoint=e, event=event, payload=payload, next_attempt_at=now) for e in wanted]
+    return len(Delivery.objects.bulk_create(rows))
+
+
+def _data(job: SeparationJob, state: str) -> dict[str, Any]:
+    return {
+        "job": str(job.pk),
+        "state": state,
+        "reason": job.reason,
+        "message": job.message,
+        "track": str(job.track_id),
+        "model": job.model,
+        "url": f"/api/v1/jobs/{job.pk}/",
+    }
+
+
+def deliver_due(limit: int = 20, *, post: Post = sending.post) -> int:
+    """Sends up to `limit` messages whose time has come. Returns how many were tried."""
+    tried = 0
+    due = Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now())
+    for delivery in due.select_related("endpoint").order_by("next_attempt_at")[:limit]:
+        if _claim(delivery):
+            _try(delivery, post)
+            tried += 1
+    return tried
+
+
+def deliver_in_background() -> bool:
+    """Starts delivering what is due in a thread, unless one is at it. Returns whether it did."""
+    global _worker
+    if _worker is not None and _worker.is_alive():
+        return False
+    if not Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now()).exists():
+        return False
+    _worker = threading.Thread(target=_deliver_all, name="webhooks", daemon=True)
+    _worker.start()
+    return True
+
+
+def _deliver_all() -> None:
+    try:
+        while deliver_due():
+            pass
+    finally:
+        connection.close()
+
+
+def forget_old() -> int:
+    """Deletes the log of deliveries that ended more than 30 days ago. Returns how many rows went."""
+    old = Delivery.objects.filter(created_at__lt=timezone.now() - KEPT).exclude(state=DeliveryState.WAITING)
+    return old.delete()[0]
+
+
+def _claim(delivery: Delivery) -> bool:
+    """Takes the next try for us: whoever else looks finds it due only after our time is up."""
+    lease = timezone.now() + timedelta(seconds=float(settings.WEBHOOK_TIMEOUT_SECONDS) * 3 + 30)
+    row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
+    claimed = row.update(attempts=F("attempts") + 1, next_attempt_at=lease, last_attempt_at=timezone.now())
+    delivery.attempts += 1
+    return claimed == 1
+
+
+def _try(delivery: Delivery, post: Post) -> None:
+    status, error = None, ""
+    try:
+        status = _send(delivery, post)
+    except sending.Undeliverable as problem:
+        error = str(problem)[:255]
+    row = Delivery.objects.filter(pk=delivery.pk)
+    if status is not None and 200 <= status < 300:
+        row.update(state=DeliveryState.DELIVERED, status=status, error="")
+        return
+    row.update(status=status, error=error or f"answered {status}", **_what_next(delivery, status))
+    logger.info("webhook not delivered", extra={"reason": error or status, "job": delivery.payload["data"]["job"]})
+
+
+def _what_next(delivery: Delivery, status: int | None) -> dict[str, Any]:
+    if status == DISABLED_BY:  # the receiver says it is gone for good
+        Endpoint.objects.filter(pk=delivery.endpoint_id).update(active=False)
+    if status == DISABLED_BY or delivery.attempts >= int(settings.WEBHOOK_MAX_ATTEMPTS):
+        return {"state": DeliveryState.FAILED}
+    pause = PAUSES[min(delivery.attempts, len(PAUSES)) - 1] * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load
+    return {"next_attempt_at": timezone.now() + timedelta(seconds=pause)}
+
+
+def _send(delivery: Delivery, post: Post) -> int:
+    body = json.dumps(delivery.payload, separators=(",", ":")).encode()
+    headers = signature_headers(delivery.endpoint.secret, f"msg_{delivery.pk.hex}", int(time.time()), body)
+    return post(
+        delivery.endpoint.url,
+        body,
+        {**headers, "User-Agent": "Stemsite-Webhooks/1"},
+        timeout=float(settings.WEBHOOK_TIMEOUT_SECONDS),
+        allow_private=bool(settings.WEBHOOK_ALLOW_PRIVATE),
+    )

@@ -1,0 +1,231 @@
+"""The tus protocol as a client meets it."""
+
+import hashlib
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from separation.models import Track
+from separation.uploads.models import Upload
+from separation.uploads.parts import Part
+from tests.integration.uploads.conftest import BASE, Tus, code_of, staged, wav_bytes
+
+
+def checksum(algorithm: str, data: bytes) -> str:
+    return f"{algorithm} {b64encode(hashlib.new(algorithm, data).digest()).decode()}"
+
+
+def test_options_tells_what_the_server_can_do_without_an_account(db: None) -> None:
+    response = Client().options(BASE)
+    assert (response.status_code, response["Tus-Version"]) == (204, "1.0.0")
+    assert "creation-with-upload" in response["Tus-Extension"]
+    assert response["Tus-Checksum-Algorithm"] == "sha1,sha256"
+    assert int(response["Tus-Max-Size"]) > 0
+
+
+def test_a_new_upload_stands_at_zero_and_leaves_nothing_on_disk(tus: Tus) -> None:
+    created = tus.create(100)
+    head = tus.send("HEAD", created["Location"])
+    assert (created.status_code, created["Location"][: len(BASE)]) == (201, BASE)
+    assert (head.status_code, head["Upload-Offset"], head["Upload-Length"]) == (200, "0", "100")
+    assert head["Cache-Control"] == "no-store"
+    assert "Upload-Expires" in head
+    assert staged() == []
+
+
+def test_the_location_is_a_path_whatever_host_was_named(tus: Tus) -> None:
+    created = tus.create(100, X_Forwarded_Host="evil.example")
+    assert created["Location"].startswith("/api/v1/uploads/")
+
+
+def test_metadata_comes_back_as_it_was_sent(tus: Tus) -> None:
+    text = f"filename {b64encode('Möwe.wav'.encode()).decode()},empty"
+    location = tus.create(100, Upload_Metadata=text)["Location"]
+    assert tus.send("HEAD", location)["Upload-Metadata"] == text
+
+
+def test_pieces_become_a_track_with_all_bytes(tus: Tus, owner: User) -> None:
+    data = wav_bytes()
+    name = b64encode(b"song.wav").decode()
+    location = tus.create(len(data), Upload_Metadata=f"filename {name}")["Location"]
+    first = tus.patch(location, 0, data[:1000])
+    last = tus.patch(location, 1000, data[1000:])
+    assert (first.status_code, first["Upload-Offset"]) == (204, "1000")
+    assert (last.status_code, last["Upload-Offset"]) == (204, str(len(data)))
+    track = Track.objects.get(pk=last["Stemsite-Track"])
+    assert (track.owner, track.original_name, track.size) == (owner, "song.wav", len(data))
+    assert track.sha256 == hashlib.sha256(data).hexdigest()
+    assert staged() == []
+
+
+def test_the_finished_upload_names_its_track(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data)["Location"]
+    track = Track.objects.get()
+    assert tus.send("HEAD", location)["Stemsite-Track"] == str(track.pk)
+    shown = tus.send("GET", location).json()
+    assert (shown["state"], shown["track"], shown["offset"]) == ("finished", str(track.pk), len(data))
+
+
+def test_the_first_bytes_may_come_with_the_creation(tus: Tus) -> None:
+    created = tus.create(10, b"abcd")
+    assert (created.status_code, created["Upload-Offset"]) == (201, "4")
+    assert tus.send("HEAD", created["Location"])["Upload-Offset"] == "4"
+
+
+def test_a_deferred_length_is_told_later_and_once(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(None, Upload_Defer_Length="1")["Location"]
+    assert tus.send("HEAD", location)["Upload-Defer-Length"] == "1"
+    assert tus.patch(location, 0, data[:100]).status_code == 204
+    told = tus.patch(location, 100, data[100:200], Upload_Length=str(len(data)))
+    assert (told.status_code, told["Upload-Length"]) == (204, str(len(data)))
+    again = tus.patch(location, 200, data[200:], Upload_Length="5")
+    assert again.status_code == 400
+    assert tus.patch(location, 200, data[200:])["Stemsite-Track"]
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_a_piece_with_its_checksum_is_kept(tus: Tus, algorithm: str) -> None:
+    location = tus.create(10)["Location"]
+    response = tus.patch(location, 0, b"abcd", Upload_Checksum=checksum(algorithm, b"abcd"))
+    assert (response.status_code, response["Upload-Offset"]) == (204, "4")
+
+
+def test_a_piece_with_another_checksum_is_dropped_whole(tus: Tus) -> None:
+    location = tus.create(10)["Location"]
+    tus.patch(location, 0, b"ab")
+    response = tus.patch(location, 2, b"cdef", Upload_Checksum=checksum("sha1", b"other"))
+    assert (response.status_code, code_of(response)) == (460, "checksum_mismatch")
+    assert tus.send("HEAD", location)["Upload-Offset"] == "2"
+    assert [path.read_bytes() for path in staged()] == [b"ab"]
+
+
+def test_a_file_with_another_sha256_than_announced_is_refused(tus: Tus) -> None:
+    data = wav_bytes()
+    announced = b64encode(b"0" * 64).decode()
+    response = tus.create(len(data), data, Upload_Metadata=f"sha256 {announced}")
+    assert (response.status_code, code_of(response)) == (422, "checksum_mismatch")
+    assert (Track.objects.count(), staged()) == (0, [])
+
+
+def test_a_terminated_upload_is_gone_with_its_bytes(tus: Tus) -> None:
+    location = tus.create(10, b"abcd")["Location"]
+    assert tus.send("DELETE", location).status_code == 204
+    assert staged() == []
+    assert tus.send("HEAD", location).status_code == 410
+    assert tus.patch(location, 4, b"ef").status_code == 410
+    assert tus.send("DELETE", location).status_code == 410
+
+
+def test_deleting_a_finished_upload_leaves_its_track(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data)["Location"]
+    assert tus.send("DELETE", location).status_code == 204
+    assert Track.objects.count() == 1
+
+
+@pytest.mark.parametrize("method", ["PATCH", "HEAD", "DELETE"])
+def test_the_method_may_come_in_a_header(tus: Tus, method: str) -> None:
+    location = tus.create(10)["Location"]
+    response = tus.send(
+        "POST",
+        location,
+        b"ab" if method == "PATCH" else b"",
+        X_HTTP_Method_Override=method,
+        Upload_Offset="0",
+        Content_Type="application/offset+octet-stream",
+    )
+    assert response.status_code == {"PATCH": 204, "HEAD": 200, "DELETE": 204}[method]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE"])
+def test_an_upload_of_someone_else_is_not_there(tus: Tus, others_tus: Tus, method: str) -> None:
+    location = tus.create(10, b"abcd")["Location"]
+    response = others_tus.send(method, location, b"ef" if method == "PATCH" else b"", Upload_Offset="4")
+    assert response.status_code == 404
+    assert tus.send("HEAD", location)["Upload-Offset"] == "4"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "POST"])
+def test_nobody_gets_nothing(tus: Tus, method: str) -> None:
+    location = BASE if method == "POST" else tus.create(10)["Location"]
+    response = Tus(None).send(method, location, Upload_Offset="0", Upload_Length="5")
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Bearer realm="stemsite"')
+
+
+def test_an_offset_that_is_not_where_the_upload_stands_is_told_the_right_one(tus: Tus) -> None:
+    location = tus.create(10, b"abcd")["Location"]
+    for offset in (0, 3, 5, 10, 2**63 - 1):
+        response = tus.patch(location, offset, b"x")
+        assert (response.status_code, code_of(response)) == (409, "offset_mismatch")
+        assert response["Upload-Offset"] == "4"
+
+
+def test_more_than_the_length_is_refused_before_it_is_read(tus: Tus) -> None:
+    location = tus.create(10, b"abcd")["Location"]
+    response = tus.patch(location, 4, b"efghijk")
+    assert (response.status_code, response["Upload-Offset"]) == (413, "4")
+
+
+def test_the_last_piece_again_is_answered_as_the_first_time(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data)["Location"]
+    response = tus.patch(location, len(data), b"")
+    assert (response.status_code, response["Upload-Offset"]) == (204, str(len(data)))
+    assert tus.patch(location, len(data), b"more").status_code == 413
+    assert tus.patch(location, 0, b"more").status_code == 409
+
+
+def test_a_file_that_is_no_audio_is_refused_and_leaves_nothing(tus: Tus) -> None:
+    response = tus.create(11, b"hello world")
+    location = response["Location"]
+    assert (response.status_code, code_of(response)) == (422, "unreadable_audio")
+    assert staged() == []
+    shown = tus.send("GET", location).json()
+    assert (shown["state"], shown["problem"]["code"]) == ("rejected", "unreadable_audio")
+    assert code_of(tus.patch(location, 11, b"")) == "unreadable_audio"
+
+
+def test_a_crash_between_bytes_and_offset_leaves_bytes_that_nobody_counts(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data[:100])["Location"]
+    part = staged()[0]
+    part.write_bytes(part.read_bytes() + b"uncounted")
+    assert tus.send("HEAD", location)["Upload-Offset"] == "100"
+    assert tus.patch(location, 100, data[100:])["Stemsite-Track"]
+    assert Track.objects.get().sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_bytes_that_a_disk_lost_are_asked_for_again(tus: Tus) -> None:
+    location = tus.create(10, b"abcdef")["Location"]
+    staged()[0].write_bytes(b"abc")
+    assert tus.send("HEAD", location)["Upload-Offset"] == "3"
+
+
+def test_an_upload_that_crashed_after_its_last_byte_is_finished_by_asking(tus: Tus, owner: User) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data[:-1])["Location"]
+    staged()[0].write_bytes(data)
+    Upload.objects.update(offset=len(data))
+    head = tus.send("HEAD", location)
+    assert (head["Upload-Offset"], head["Stemsite-Track"]) == (str(len(data)), str(Track.objects.get().pk))
+
+
+def test_a_track_that_a_crash_separated_from_its_upload_is_found_again(tus: Tus) -> None:
+    data = wav_bytes()
+    location = tus.create(len(data), data)["Location"]
+    Upload.objects.update(state="receiving", track=None)
+    upload = Upload.objects.get()
+    Part.of(upload.host, upload.id).path.write_bytes(data)
+    assert tus.send("HEAD", location)["Stemsite-Track"] == str(Track.objects.get().pk)
+    assert staged() == []
+
+
+def test_an_expired_upload_is_gone(tus: Tus, settings: Any) -> None:
+    settings.RETENTION_HOURS_UPLOADS = -1
+    location = tus.create(10)["Location"]
+    assert tus.send("HEAD", location).status_code == 410
