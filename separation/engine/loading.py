@@ -119,7 +119,8 @@ class _no_initialisation:
 
 
 def _check_network(bag: Bag, path: Path, network: Any) -> None:
-    if tuple(network.sources) != bag.info.sources or network.audio_channels != bag.info.channels:
+    shape = (tuple(network.sources), network.audio_channels, network.samplerate)
+    if shape != (bag.info.sources, bag.info.channels, bag.info.sample_rate):
         raise EngineError(
             ReasonCode.MODEL_UNAVAILABLE, f"The model file {path.name} is not a network of {bag.info.name}."
         )
