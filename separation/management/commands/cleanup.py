@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from separation.services.retention import clean_up
+from separation.uploads.housekeeping import expire_uploads
 
 
 class Command(BaseCommand):
@@ -16,3 +17,4 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **__: Any) -> None:
         for what, count in asdict(clean_up()).items():
             self.stdout.write(f"{what}: {count}")
+        self.stdout.write(f"uploads: {expire_uploads()}")

@@ -19,16 +19,22 @@ from django.db import DatabaseError, close_old_connections
 
 from memory.registration import register_process
 from memory.sampling import Sampler
+from separation.api.idempotency import forget_old as forget_answers
 from separation.services.numbers import number
 from separation.services.reaping import reap
 from separation.services.retention import clean_up
 from separation.services.watchdog import Watchdog
+from separation.uploads.housekeeping import expire_uploads
+from separation.webhooks.services import deliver_in_background
+from separation.webhooks.services import forget_old as forget_deliveries
 
 logger = logging.getLogger(__name__)
 
 LONGEST_NAP_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
 WATCHDOG_SECONDS = 5.0
+WEBHOOK_SECONDS = 2.0
+UPLOAD_SECONDS = 60.0
 
 
 @dataclass
@@ -93,7 +99,11 @@ def default_chores() -> list[Chore]:
         Chore("memory sampling", LONGEST_NAP_SECONDS, sampler.tick),
         Chore("registering", number("MEMORY_CHECK_INTERVAL"), lambda: register_process("reaper")),
         Chore("watching the worker cluster", WATCHDOG_SECONDS, watchdog.check),
+        Chore("delivering webhooks", WEBHOOK_SECONDS, deliver_in_background),
+        Chore("ending uploads", UPLOAD_SECONDS, expire_uploads),
         Chore("cleaning up", CLEANUP_SECONDS, clean_up),
+        Chore("forgetting answers", CLEANUP_SECONDS, forget_answers),
+        Chore("forgetting deliveries", CLEANUP_SECONDS, forget_deliveries),
     ]
 
 
