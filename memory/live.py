@@ -15,7 +15,7 @@ from django.utils import timezone
 from memory.conf import MemorySettings, memory_settings
 from memory.estimates import RECENT
 from memory.layers import enforcement_layers
-from memory.limiter import HOST_ALIVE, ConcurrentOperationLimiter
+from memory.limiter import HOST_ALIVE, PROCESS_ALIVE, ConcurrentOperationLimiter
 from memory.models import (
     Host,
     MemoryIncident,
@@ -116,6 +116,7 @@ def _hosts() -> list[dict[str, Any]]:
 
 
 def _processes(settings: MemorySettings) -> list[dict[str, Any]]:
+    alive = ServiceProcess.objects.filter(last_seen__gt=Now() - PROCESS_ALIVE)
     return [
         {
             "host": row.host_id,
@@ -128,7 +129,7 @@ def _processes(settings: MemorySettings) -> list[dict[str, Any]]:
             "reason": row.reason,
             "last_seen": _iso(row.last_seen),
         }
-        for row in ServiceProcess.objects.order_by("host_id", "role", "pid")[:SHOWN_OPERATIONS]
+        for row in alive.order_by("host_id", "role", "pid")[:SHOWN_OPERATIONS]
     ]
 
 

@@ -11,10 +11,12 @@ def waiting_reasons(
     candidates: Sequence[Candidate], room: Room, pressure: Pressure, *, held_for: str = ""
 ) -> dict[str, str]:
     """By key, e.g. "needs 1.0 GB, 0.4 GB free; 2 jobs ahead". `held_for` is the key of the one others wait for."""
-    return {
-        candidate.key: _why(candidate, room, pressure, held_for) + _queue(ahead, candidate, room)
-        for ahead, candidate in enumerate(in_order(candidates, room.running))
-    }
+    reasons, ahead = {}, 0
+    for candidate in in_order(candidates, room.running):
+        possible = room.can_ever_fit(candidate.bytes)
+        reasons[candidate.key] = _why(candidate, room, pressure, held_for) + (_queue(ahead) if possible else "")
+        ahead += possible
+    return reasons
 
 
 def _why(candidate: Candidate, room: Room, pressure: Pressure, held_for: str) -> str:
@@ -31,10 +33,8 @@ def _why(candidate: Candidate, room: Room, pressure: Pressure, held_for: str) ->
     return "starts when a worker is free"
 
 
-def _queue(ahead: int, candidate: Candidate, room: Room) -> str:
-    if ahead == 0 or not room.can_ever_fit(candidate.bytes):
-        return ""
-    return f"; {ahead} {'job' if ahead == 1 else 'jobs'} ahead"
+def _queue(ahead: int) -> str:
+    return f"; {ahead} {'job' if ahead == 1 else 'jobs'} ahead" if ahead else ""
 
 
 def needs(size: int, free: int) -> str:

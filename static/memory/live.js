@@ -225,7 +225,7 @@
     const { memory_limit: limit, memory_warning_threshold: warning } = live.settings;
     drawRows("live-processes", live.processes, (row) => {
       const said = `${size(row.rss)} of ${size(limit)}`;
-      const kind = row.level === "ok" ? "service" : "over";
+      const kind = { ok: "service", over_warning: "warned", over_limit: "over" }[row.level];
       const state = row.accepting ? detail("takes work") : element("span", { class: "live-alert" }, `takes no work: ${row.reason}`);
       return [
         strong(`${row.role} ${row.pid}`),

@@ -228,3 +228,52 @@ def test_an_error_in_the_holder_undoes_the_reservation() -> None:
 
     with pytest.raises(OperationalError, match="songs"):
         limiter().claim([candidate("a", 10)], kind="separate", lease_seconds=60, on_admit=fail)
+
+
+def test_a_database_that_stays_busy_admits_nothing_and_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: object) -> None:
+        raise OperationalError("database is locked")
+
+    subject = limiter()
+    monkeypatch.setattr(subject, "_take_turn", locked)
+    assert claim(subject, candidate("a", 10)) is None
+    with pytest.raises(NotAdmitted, match="the database is busy"):
+        subject.reserve(kind="probe", key="p", bytes=1, lease_seconds=60)
+
+
+def test_waiting_reasons_state_this_hosts_numbers() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 1536))
+    assert subject.waiting_reasons([candidate("b", 512)]) == {"b": "needs 512 MB, 256 MB free"}
+
+
+def test_a_head_that_was_held_up_for_long_keeps_heavy_newcomers_out() -> None:
+    subject = limiter(backfill_seconds=0.0)
+    claim(subject, candidate("a", 1000))
+    assert claim(subject, candidate("big", 1500, waited=9), candidate("small", 10)) is None
+    with pytest.raises(NotAdmitted, match="a job that waits is next"):
+        subject.reserve(kind="separate", key="from a terminal", bytes=10 * MIB, lease_seconds=60)
+    assert subject.reserve(kind="probe", key="p", bytes=10 * MIB, lease_seconds=60).pk
+
+
+def test_a_calm_host_has_no_victim() -> None:
+    subject = limiter()
+    claim(subject, candidate("a", 10))
+    assert subject.choose_victim() is None
+
+
+def test_a_host_that_runs_out_gives_everyone_the_same_victim() -> None:
+    host = probe(effective_mb=8192)
+    subject = limiter(host)
+    claim(subject, candidate("older", 10))
+    claim(subject, candidate("newer", 10))
+    subject.reserve(kind="probe", key="light", bytes=10, lease_seconds=60)
+    host.reading.available = 100 * MIB
+    chosen = [subject.choose_victim(), limiter(host).choose_victim()]
+    assert [one.key for one in chosen if one] == ["newer", "newer"]
+
+
+def test_a_process_limit_below_the_budget_refuses_larger_reservations() -> None:
+    with pytest.raises(NotAdmitted) as refusal:
+        limiter(process_memory_limit=100 * MIB).reserve(kind="separate", key="s", bytes=101 * MIB, lease_seconds=60)
+    assert refusal.value.can_never_fit is True
