@@ -5,6 +5,7 @@ filesystem root. Where there is no `/proc` (macOS) psutil answers, and `sources`
 """
 
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +41,19 @@ class _Physical:
     source: str
 
 
-def read_host(root: Path = ROOT) -> HostReading:
+def own_rlimit() -> list[int]:
+    """The least of this process's own limits on its memory, as a list of one; empty when it has none."""
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_RSS)
+    limits = [soft for kind in kinds if (soft := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY]
+    return [min(limits)] if limits else []
+
+
+def read_host(root: Path = ROOT, *, own_limits: Callable[[], list[int]] = own_rlimit) -> HostReading:
     """One reading of everything."""
-    physical = _physical(root)
-    groups = limited_groups(root)
-    process_limit = own_rlimit()
-    limits = [physical.total, *(group.limit for group in groups), *process_limit]
-    left = [physical.available, *(group.available for group in groups), *process_limit]
+    physical, groups, rlimit = _physical(root), limited_groups(root), own_limits()
+    effective = min([physical.total, *(group.limit for group in groups), *rlimit])
+    available = min([physical.available, *(group.available for group in groups), *rlimit])
     pressure = _pressure(root)
-    effective, available = min(limits), min(left)
     return HostReading(
         total=physical.total,
         effective_limit=effective,
@@ -56,15 +61,8 @@ def read_host(root: Path = ROOT) -> HostReading:
         used=max(effective - available, 0),
         swap_used=physical.swap_used,
         psi_some_avg10=pressure,
-        sources=_sources(root, physical, bool(process_limit), pressure is not None),
+        sources=_sources(root, physical, bool(rlimit), pressure is not None),
     )
-
-
-def own_rlimit() -> list[int]:
-    """The least of this process's own limits on its memory, as a list of one; empty when it has none."""
-    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_RSS)
-    limits = [soft for kind in kinds if (soft := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY]
-    return [min(limits)] if limits else []
 
 
 def _sources(root: Path, physical: _Physical, rlimit: bool, pressure: bool) -> tuple[str, ...]:

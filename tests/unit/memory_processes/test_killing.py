@@ -1,0 +1,49 @@
+"""Only the process that was meant is ever ended."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from memory.guardian import killing
+from memory.probes.tree import ProcTree
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_process_is_ended_by_its_pid_and_start_time(child: "subprocess.Popen[bytes]") -> None:
+    tree = ProcTree()
+    started = tree.started(child.pid)
+    assert started is not None
+    assert killing.send(tree, child.pid, started, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_another_process_with_the_same_pid_is_left_alone(child: "subprocess.Popen[bytes]") -> None:
+    started = ProcTree().started(child.pid) or 0.0
+    assert not killing.send(ProcTree(), child.pid, started - 1, signal.SIGKILL)
+    assert child.poll() is None
+
+
+def test_a_process_that_is_gone_is_no_error() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    assert not killing.send(ProcTree(), ended.pid, 1.0, signal.SIGKILL)
+
+
+def test_everyone_below_a_process_is_ended_and_the_process_itself_is_not(child: "subprocess.Popen[bytes]") -> None:
+    code = "import subprocess, sys\nsubprocess.Popen(['sleep', '60'])\nprint(flush=True)\nsys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None and parent.stdin is not None
+        parent.stdout.readline()
+        assert killing.end_all(ProcTree(), parent.pid) == {}
+        assert parent.poll() is None
+        parent.stdin.close()
+    assert child.poll() is None

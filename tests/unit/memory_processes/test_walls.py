@@ -1,0 +1,104 @@
+"""The kernel's walls: found where they may be used, built with the right numbers."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from memory.policy import KILL_FRACTION
+from memory.quantities import MIB
+from memory.walls import CgroupWall, ScopeWall, build_wall, find_delegated_group, open_wall
+from tests.unit.memory_processes import trees
+from tests.unit.memory_processes.trees import write
+
+
+def delegated(root: Path, *, subtree: str = "memory pids", own: str = "/main", mount: str = "sys/fs/cgroup") -> Path:
+    """A container whose first process was moved into a group below its root. Returns the group above it."""
+    write(root, {"proc/self/cgroup": f"0::{own}\n", "proc/self/mountinfo": trees.MOUNTINFO_V2})
+    group = root / mount
+    write(group, {"cgroup.subtree_control": subtree, "cgroup.procs": "", f"{own.strip('/')}/cgroup.procs": "1"})
+    return group
+
+
+def test_a_group_below_the_container_s_own_top_is_used(tmp_path: Path) -> None:
+    group = delegated(tmp_path)
+    assert find_delegated_group(tmp_path) == group
+
+
+def test_the_memory_controller_is_switched_on_where_it_is_off(tmp_path: Path) -> None:
+    group = delegated(tmp_path, subtree="pids")
+    assert find_delegated_group(tmp_path) == group
+    assert (group / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_a_group_that_nobody_delegated_is_not_touched(tmp_path: Path) -> None:
+    """The parent is a slice of the system's: writable for root, but not this service's."""
+    delegated(tmp_path, own="/system.slice/stems.service", subtree="memory")
+    write(tmp_path / "sys/fs/cgroup/system.slice", {"cgroup.procs": "", "cgroup.subtree_control": "memory"})
+    assert find_delegated_group(tmp_path) is None
+
+
+def test_a_group_marked_as_delegated_is_used(tmp_path: Path) -> None:
+    delegated(tmp_path, own="/stems.service/main")
+    group = write(tmp_path / "sys/fs/cgroup/stems.service", {"cgroup.procs": "", "cgroup.subtree_control": "memory"})
+    try:
+        os.setxattr(group, "user.delegate", b"1")
+    except OSError:
+        os.setxattr(group, "trusted.delegate", b"1")
+    assert find_delegated_group(tmp_path) == group
+
+
+def test_the_own_group_at_the_top_has_nothing_above_it(tmp_path: Path) -> None:
+    delegated(tmp_path, own="/")
+    assert find_delegated_group(tmp_path) is None
+
+
+def test_a_wall_has_its_limit_no_swap_and_falls_as_a_whole(tmp_path: Path) -> None:
+    wall = CgroupWall.build(tmp_path, 300 * MIB)
+    assert wall.cgroup is not None
+    folder = Path(wall.cgroup)
+    assert folder.parent == tmp_path
+    values = [(folder / name).read_text() for name in ("memory.max", "memory.swap.max", "memory.oom.group")]
+    assert values == [str(300 * MIB), "0", "1"]
+
+
+def test_kills_at_the_wall_are_the_kernel_s_count(tmp_path: Path) -> None:
+    write(tmp_path, {"memory.events": "max 9\noom 2\noom_kill 2\noom_group_kill 1\n"})
+    assert CgroupWall(tmp_path).kills() == 2
+
+
+def test_a_closed_wall_leaves_no_group(tmp_path: Path) -> None:
+    (tmp_path / "operation").mkdir()
+    CgroupWall(tmp_path / "operation").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_wall_stands_where_the_supervisor_would_kill(tmp_path: Path) -> None:
+    wall = build_wall(100 * MIB, lambda: tmp_path, lambda: None)
+    assert wall is not None and wall.cgroup is not None
+    assert (Path(wall.cgroup) / "memory.max").read_text() == str(int(100 * MIB * KILL_FRACTION))
+
+
+def test_a_scope_is_asked_for_where_no_group_can_be_made(tmp_path: Path) -> None:
+    wall = build_wall(100 * MIB, lambda: tmp_path / "absent", lambda: ("systemd-run", "--user"))
+    assert isinstance(wall, ScopeWall)
+    assert wall.prefix[:3] == ("systemd-run", "--user", "--scope")
+    assert f"MemoryMax={105 * MIB}" in wall.prefix
+    assert wall.prefix[-1] == "--"
+
+
+def test_a_machine_that_offers_neither_has_no_wall() -> None:
+    assert build_wall(100 * MIB, lambda: None, lambda: None) is None
+
+
+def test_whatever_this_machine_offers_can_be_opened_and_closed() -> None:
+    wall = open_wall(64 * MIB, "test")
+    if wall is not None:
+        wall.close()
+        assert wall.cgroup is None or not Path(wall.cgroup).exists()
+
+
+@pytest.mark.parametrize("missing", ["cgroup.procs", "cgroup.subtree_control"])
+def test_a_group_with_less_than_it_takes_is_not_used(tmp_path: Path, missing: str) -> None:
+    (delegated(tmp_path) / missing).unlink()
+    assert find_delegated_group(tmp_path) is None
