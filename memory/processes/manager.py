@@ -96,7 +96,8 @@ class ProcessResourceManager:
             else:
                 evidence = operation.wait()
         evidence = self._with_kills(evidence, wall, kills_before)
-        return self._outcome(evidence, operation, label)
+        scope = (wall.name,) if wall is not None and wall.prefix else ()
+        return self._outcome(evidence, operation, (*operation.layers, *scope), label)
 
     def _guardian_settings(self, limits: OperationLimits, wall: Wall | None) -> dict[str, Any]:
         return {
@@ -120,7 +121,7 @@ class ProcessResourceManager:
             walled=wall is not None,
         )
 
-    def _outcome(self, evidence: Evidence, operation: Operation, label: str) -> Outcome:
+    def _outcome(self, evidence: Evidence, operation: Operation, layers: tuple[str, ...], label: str) -> Outcome:
         reason = classify(evidence)
         outcome = Outcome(
             reason=reason,
@@ -130,7 +131,7 @@ class ProcessResourceManager:
             wall_seconds=evidence.wall_seconds,
             cpu_seconds=operation.cpu_seconds,
             stderr_tail=evidence.stderr_tail,
-            layers=operation.layers,
+            layers=layers,
             message=describe(reason, evidence),
         )
         expected = reason in (EndReason.COMPLETED, EndReason.CANCELLED)
