@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -96,23 +96,26 @@ def _settings(settings: MemorySettings) -> dict[str, Any]:
 
 
 def _hosts() -> list[dict[str, Any]]:
-    held = Q(reservations__released_at=None, reservations__expires_at__gt=Now())
-    hosts = Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE).annotate(
-        running=Count("reservations", filter=held), reserved=Sum("reservations__bytes", filter=held)
-    )
-    return [
-        {
-            "name": host.name,
-            "effective_limit": host.effective_bytes,
-            "available": host.available_bytes,
-            "budget": host.budget_bytes,
-            "running": host.running,
-            "reserved": host.reserved or 0,
-            "admissions": host.version,
-            "last_seen": _iso(host.last_seen),
-        }
-        for host in hosts
-    ]
+    held = Reservation.objects.held().order_by().values_list("host_id")
+    running = {host: (count, size) for host, count, size in held.annotate(n=Count("id"), size=Sum("bytes"))}
+    return [_host_row(host, *running.get(host.name, (0, 0))) for host in _live_hosts()]
+
+
+def _live_hosts() -> QuerySet[Host]:
+    return Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE)
+
+
+def _host_row(host: Host, running: int, reserved: int) -> dict[str, Any]:
+    return {
+        "name": host.name,
+        "effective_limit": host.effective_bytes,
+        "available": host.available_bytes,
+        "budget": host.budget_bytes,
+        "running": running,
+        "reserved": reserved,
+        "admissions": host.version,
+        "last_seen": _iso(host.last_seen),
+    }
 
 
 def _processes(settings: MemorySettings) -> list[dict[str, Any]]:
