@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from separation.formats import FORMATS
+
 if TYPE_CHECKING:
     from separation.options import SeparationOptions
 
@@ -326,6 +328,21 @@ def default_bytes(options: SeparationOptions, lean: int = 0) -> int:
     weights = int(info.megabytes / max(1, len(info.networks)) * 2 * MIB)
     encoders = (2 if options.two_stems else len(options.stems)) * (0 if options.format == "wav" else 25 * MIB)
     return BASE_BYTES + weights + encoders + int(info.segment_bytes * scale)
+
+
+def disk_bytes(options: SeparationOptions, duration: float) -> int:
+    """Upper bound of what a run of `duration` seconds writes, staging included.
+
+    A stem is staged as float32 when it is rescaled or when several networks add to it; see `engine.staging`.
+    """
+    info = MODELS[options.model]
+    outputs = 2 if options.two_stems else len(options.stems)
+    sound = FORMATS[options.format].bytes_per_second(
+        options.quality, sample_rate=info.sample_rate, channels=info.channels
+    )
+    several = len(info.networks_for(options.stems, options.two_stems)) > 1 and not info.one_network_per_source
+    staged = info.sample_rate * info.channels * 4 if options.clip_mode == "rescale" or several else 0
+    return int(outputs * duration * (sound + staged)) + MIB
 
 
 def expected_seconds(options: SeparationOptions, duration: float, lean: int = 0, *, cores: int = 2) -> float:

@@ -61,7 +61,11 @@ class Source:
 
     def _filters(self) -> str:
         pick = "|".join(f"c{i}=c{i}" for i in range(self.channels))
-        first = f"pan={self.channels}c|{pick}," if self.source_channels > MATRIX_CHANNELS else ""
+        first = (
+            f"pan={'mono' if self.channels == 1 else 'stereo'}|{pick},"
+            if self.source_channels > MATRIX_CHANNELS
+            else ""
+        )
         # Longer and steeper than swresample's default; only resampled files pass through it.
         return f"{first}aresample={self.sample_rate}:filter_size=64:phase_shift=10:cutoff=0.97"
 
@@ -100,8 +104,8 @@ class Decoder:
         for block in self._blocks:
             self.frames += len(block)
             if self.frames > self._source.max_seconds * self._source.sample_rate:
-                hours = self._source.max_seconds / 3600
-                raise EngineError(ReasonCode.TOO_LONG, f"The music is longer than the {hours:g} hours accepted here.")
+                limit = _spoken(self._source.max_seconds)
+                raise EngineError(ReasonCode.TOO_LONG, f"The music is longer than the {limit} accepted here.")
             yield block
         self._check_end()
 
@@ -132,6 +136,12 @@ class Decoder:
         if not self.frames:
             raise EngineError(ReasonCode.UNREADABLE_AUDIO)
         self.truncated = status != 0
+
+
+def _spoken(seconds: float) -> str:
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.3g} hours"
+    return f"{seconds / 60:.3g} minutes" if seconds >= 120 else f"{seconds:.3g} seconds"
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:

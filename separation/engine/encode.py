@@ -7,6 +7,7 @@ wrote. Does not decide what is clipped (`clip`) or staged (`staging`).
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from separation.formats import FORMATS
 
 LONG_M4A_SECONDS = 3600
 LOG_BYTES = 4000
+FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class FfmpegWriter:
         status = self._process.wait()
         self._drain.join()
         log = self._log.decode("utf-8", "replace")
-        if any(text in log for text in ("No space left on device", "Disk quota exceeded", "File too large")):
+        if status == -signal.SIGXFSZ or any(text in log for text in FULL_MESSAGES):
             return EngineError(ReasonCode.DISK_FULL)
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return EngineError(ReasonCode.ENCODER_FAILED, f"The {self._target.format} encoder {how}.")

@@ -73,6 +73,6 @@ class SlidingWindow:
 
     def finish(self) -> None:
         """Check that the track ends here. Raises `EngineError` (decoder_failed) if more audio comes."""
-        for block in self._blocks:
-            if self._stop + len(block) > self.length:
-                raise EngineError(ReasonCode.DECODER_FAILED, "The file is longer than when it was first read.")
+        pulled = self._stop + sum(len(block) for block in self._blocks)
+        if pulled != self.length:
+            raise EngineError(ReasonCode.DECODER_FAILED, "The file is longer than when it was first read.")

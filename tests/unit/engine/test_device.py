@@ -1,0 +1,88 @@
+"""Placing networks and batches on a device, through a fake one: how much fits, and stepping down when it does not."""
+
+import pytest
+import torch
+
+from separation.engine.device import MAX_BATCH, CpuBoundary, Executor, fitting_batch, open_boundary
+from separation.engine.errors import EngineError
+
+GIB = 1024**3
+
+
+class FakeGpu:
+    """Holds at most `room` segments at a time."""
+
+    name = "fake:0"
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.sizes: list[int] = []
+        self.released = 0
+
+    def free_bytes(self):
+        return 8 * GIB
+
+    def place(self, network):
+        return network
+
+    def forward(self, network, mix):
+        self.sizes.append(len(mix))
+        if len(mix) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(mix)
+
+    def is_out_of_memory(self, error, /):
+        return isinstance(error, torch.OutOfMemoryError)
+
+    def release(self):
+        self.released += 1
+
+
+class Doubling(torch.nn.Module):
+    def forward(self, mix):
+        return torch.stack([mix, 2 * mix], 1)
+
+
+def test_a_batch_fills_a_safe_share_of_the_free_memory():
+    assert fitting_batch(10 * GIB, 2 * GIB) == 4
+    assert fitting_batch(GIB, 2 * GIB) == 1
+    assert fitting_batch(1000 * GIB, GIB) == MAX_BATCH
+
+
+def test_the_cpu_takes_one_segment_at_a_time():
+    assert fitting_batch(CpuBoundary().free_bytes(), GIB) == 1
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on():
+    gpu = FakeGpu(room=2)
+    executor = Executor(Doubling(), gpu, batch=8)
+    mix = torch.arange(24.0).reshape(8, 1, 3)
+    assert torch.equal(executor(mix), Doubling()(mix))
+    assert executor.steps == ["batch 4 on fake:0", "batch 2 on fake:0"]
+    assert gpu.sizes == [8, 4, 2, 2, 2, 2]
+    assert gpu.released == 2
+
+
+def test_out_of_memory_with_one_segment_moves_to_the_cpu_on_record():
+    executor = Executor(Doubling(), FakeGpu(room=0), batch=2)
+    mix = torch.ones(2, 1, 3)
+    assert torch.equal(executor(mix), Doubling()(mix))
+    assert executor.steps == ["batch 1 on fake:0", "cpu"]
+    assert executor.boundary.name == "cpu"
+
+
+def test_another_error_of_the_device_is_not_swallowed():
+    class Broken(FakeGpu):
+        def forward(self, network, mix):
+            raise RuntimeError("device-side assert triggered")
+
+    with pytest.raises(RuntimeError, match="assert"):
+        Executor(Doubling(), Broken(1), batch=2)(torch.ones(1, 1, 3))
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
+def test_a_device_that_is_not_there_is_an_error(device):
+    if device == "cuda" and torch.cuda.is_available():
+        device = "cuda:99"
+    with pytest.raises(EngineError, match="no device"):
+        open_boundary(device)
