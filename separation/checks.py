@@ -1,1 +1,140 @@
-"""System checks of the separation app; see `separation.E001` and so on. Filled in below."""
+"""System checks: what would make jobs fail is said at start, with a stable id and what to do about it.
+
+E001 ffmpeg, E002 folders, E003 django-q2, E004 numbers, E005 the default model, E006 the device; W001 weights.
+The memory settings have checks of their own (`memory.checks`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.files.storage import FileSystemStorage, default_storage
+
+from separation import catalog
+from separation.ffmpeg import FfmpegMissing, find_ffmpeg
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a numeric setting may be: at least `least`, whole unless said otherwise."""
+
+    least: float
+    unit: str
+    whole: bool = True
+
+
+RANGES: Mapping[str, Range] = {
+    "MAX_UPLOAD_BYTES": Range(1, "bytes"),
+    "MAX_DURATION_SECONDS": Range(1, "seconds", whole=False),
+    "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False),
+    "JOB_LEASE_SECONDS": Range(2, "seconds", whole=False),
+    "JOB_STALL_SECONDS": Range(1, "seconds", whole=False),
+    "JOB_MAX_ATTEMPTS": Range(1, "attempts"),
+    "REAP_INTERVAL_SECONDS": Range(0.1, "seconds", whole=False),
+    "ENGINE_THREADS": Range(0, "threads"),
+    "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False),
+    "RETENTION_DAYS_STEMS": Range(0, "days", whole=False),
+    "RETENTION_HOURS_UPLOADS": Range(0, "hours", whole=False),
+    "QUOTA_BYTES_PER_USER": Range(0, "bytes"),
+    "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
+    "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
+}
+DEVICES = ("cpu", "cuda", "mps", "auto")
+DAY = 24 * 3600
+
+
+@register()
+def check_ffmpeg(**_: Any) -> Iterable[CheckMessage]:
+    """E001: nothing can be decoded without it."""
+    try:
+        find_ffmpeg()
+    except FfmpegMissing as missing:
+        hint = "apt-get install ffmpeg, or pip install imageio-ffmpeg, or name one with STEMSITE_FFMPEG."
+        yield Error(str(missing), hint=hint, id="separation.E001")
+
+
+@register()
+def check_folders(**_: Any) -> Iterable[CheckMessage]:
+    """E002: a folder that must be written to cannot be."""
+    folders = {"STAGING_DIR": Path(settings.STAGING_DIR), "MODEL_DIR": Path(settings.MODEL_DIR)}
+    if isinstance(default_storage, FileSystemStorage):
+        folders["MEDIA_ROOT"] = Path(settings.MEDIA_ROOT)
+    for name, folder in folders.items():
+        if problem := _not_writable(folder):
+            hint = "Give the user that runs Stemsite the right to write there, or choose another DATA_DIR."
+            yield Error(f"{name} ({folder}) cannot be used: {problem}.", hint=hint, id="separation.E002")
+
+
+def _not_writable(folder: Path) -> str:
+    """What is wrong with a folder, or with the nearest one above it that exists."""
+    existing = next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    return "" if os.access(existing, os.W_OK | os.X_OK) else "it cannot be written to"
+
+
+@register()
+def check_django_q(**_: Any) -> Iterable[CheckMessage]:
+    """E003: a setting of django-q2 under which jobs would run twice or not at all."""
+    for problem in django_q_problems(settings.Q_CLUSTER, settings.MAX_CONCURRENT_OPERATIONS):
+        yield Error(f"Q_CLUSTER: {problem}", hint="See the comments in separation/tasks.py.", id="separation.E003")
+
+
+def django_q_problems(cluster: Mapping[str, Any], slots: object) -> Iterable[str]:
+    """What is wrong with a django-q2 configuration, in sentences."""
+    timeout, retry = cluster.get("timeout"), cluster.get("retry")
+    if isinstance(timeout, int) and isinstance(retry, int) and timeout + DAY > retry:
+        yield "retry must be at least a day longer than timeout; messages would be delivered twice."
+    longest = settings.JOB_TIMEOUT_SECONDS
+    if isinstance(timeout, int) and isinstance(longest, int | float) and timeout < longest + DAY:
+        yield "timeout must be at least a day longer than JOB_TIMEOUT_SECONDS; workers would be killed with their jobs."
+    if isinstance(slots, int) and cluster.get("workers", 0) <= slots:
+        yield "workers must be more than MAX_CONCURRENT_OPERATIONS; none would be free to answer the watchdog."
+    for name, wanted in (("queue_limit", 1), ("bulk", 1), ("max_attempts", 1), ("ack_failures", True)):
+        if cluster.get(name) != wanted:
+            yield f"{name} must be {wanted!r}."
+    if cluster.get("sync"):
+        yield "sync must be off; requests would run whole jobs."
+
+
+@register()
+def check_numbers(**_: Any) -> Iterable[CheckMessage]:
+    """E004: a setting that is not the number it must be."""
+    for name, allowed in RANGES.items():
+        if problem := _wrong(getattr(settings, name), allowed):
+            yield Error(f"{name} is {getattr(settings, name)!r}; it must be {problem}.", id="separation.E004")
+
+
+def _wrong(value: object, allowed: Range) -> str:
+    kind = int if allowed.whole else (int, float)
+    is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and value >= allowed.least:  # type: ignore[operator]
+        return ""
+    return f"{'a whole number' if allowed.whole else 'a number'} of {allowed.unit}, at least {allowed.least:g}"
+
+
+@register()
+def check_default_model(**_: Any) -> Iterable[CheckMessage]:
+    """E005: the default model is unknown. W001: its weights are not here."""
+    name = settings.DEFAULT_MODEL or catalog.default_model(settings.MODEL_DIR)
+    if name not in catalog.MODELS:
+        known = ", ".join(catalog.MODELS)
+        yield Error(f"DEFAULT_MODEL is {name!r}; it must be one of {known}.", id="separation.E005")
+    elif not catalog.is_ready(name, settings.MODEL_DIR):
+        hint = f"manage.py fetch_model {name}"
+        yield Warning(f"The weights of the default model {name} are not here.", hint=hint, id="separation.W001")
+
+
+@register()
+def check_device(**_: Any) -> Iterable[CheckMessage]:
+    """E006: a device that torch does not know."""
+    name = str(settings.ENGINE_DEVICE)
+    if name.split(":")[0] not in DEVICES:
+        yield Error(f"ENGINE_DEVICE is {name!r}; it must be one of {', '.join(DEVICES)}.", id="separation.E006")

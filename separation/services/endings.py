@@ -6,7 +6,9 @@ Owns that decision. Carries it out through `states` and `publishing`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from memory.estimates import record_peak
 from memory.incidents import record_outcome
@@ -45,7 +47,7 @@ def settle(job: SeparationJob, fence: Fence, outcome: Outcome, watch: AttemptWat
     elif outcome.reason is EndReason.COMPLETED and watch.result is not None:
         _settle_finished(job, fence, watch, folder, report)
     else:
-        _settle_failed(job, fence, *reason_of(outcome, watch), report)
+        _settle_failed(job, fence, *reason_of(outcome, watch.error), report)
 
 
 def report_of(outcome: Outcome, watch: AttemptWatch) -> AttemptReport:
@@ -59,15 +61,14 @@ def report_of(outcome: Outcome, watch: AttemptWatch) -> AttemptReport:
     )
 
 
-def reason_of(outcome: Outcome, watch: AttemptWatch) -> tuple[str, str]:
+def reason_of(outcome: Outcome, error: Mapping[str, Any] | None) -> tuple[str, str]:
     """The reason code and the sentence for a child that did not deliver.
 
     What the supervisor saw counts first; a child that ended by itself is believed about why.
     """
     if outcome.reason in REASONS:
         return REASONS[outcome.reason], ""
-    error = watch.error or {}
-    if error.get("code") in set(ReasonCode):
+    if error is not None and error.get("code") in set(ReasonCode):
         return str(error["code"]), str(error.get("message") or "")
     return ReasonCode.ENGINE_CRASHED, ""
 

@@ -106,7 +106,8 @@ def queue_position(job: SeparationJob) -> int | None:
     if job.state != JobState.QUEUED:
         return None
     earlier = Q(queued_at__lt=job.queued_at) | Q(queued_at=job.queued_at, pk__lt=job.pk)
-    ahead = waiting().filter(Q(priority__gt=job.priority) | Q(earlier, priority=job.priority))
+    # The job itself is left out by name: SQLite keeps milliseconds, which a Python moment never equals.
+    ahead = waiting().filter(Q(priority__gt=job.priority) | Q(earlier, priority=job.priority)).exclude(pk=job.pk)
     return ahead.order_by()[:MOST_COUNTED].count() + 1
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from django.db import transaction
@@ -18,37 +17,18 @@ from django.db.models import Sum
 from memory.estimates import estimate as calibrated
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
-from memory.processes import EndReason, OperationLimits, Outcome, ProcessResourceManager
 from memory.streaming import StreamingFileHandler
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Track, track_path
 from separation.services import storing
-from separation.services.children import environment, parse_event, probe_command
-from separation.services.costs import process_limit
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
+from separation.services.probing import PROBE_BYTES, PROBE_SECONDS, Facts, examine
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
-MIB = 1024**2
-PROBE_BYTES = 96 * MIB
-PROBE_LIMIT_BYTES = 768 * MIB
-PROBE_SECONDS = 240.0
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a probe read from a file. Duration in seconds, None if it cannot be told; rate in Hz."""
-
-    duration: float | None
-    sample_rate: int
-    channels: int
-    codec: str = ""
-    container: str = ""
-    title: str = ""
-    artist: str = ""
 
 
 def create_track(
@@ -85,60 +65,18 @@ def delete_track(track: Track) -> None:
 
 
 def probe_file(path: Path, owner: str) -> Facts:
-    """The facts of a file, read in a supervised child. Raises `ServiceError`."""
+    """The facts of a file, once there is memory to examine it. Raises `ServiceError`."""
     expected = calibrated("probe", {}, default_bytes=PROBE_BYTES)
     limiter = ConcurrentOperationLimiter()
     try:
         with limiter.admitted(
             kind="probe", key=f"probe {uuid4()}", bytes=expected, owner=owner, lease_seconds=PROBE_SECONDS + 10
         ):
-            outcome, event = _run_probe(path)
+            examined = examine(path)
     except NotAdmitted as refusal:
         raise ServiceError(ReasonCode.BUSY, http_status=503) from refusal
-    if outcome.reason is EndReason.COMPLETED:
-        record_peak("probe", {}, estimated=expected, observed=outcome.peak_bytes)
-        return _facts(event)
-    raise _probe_error(outcome, event)
-
-
-def _run_probe(path: Path) -> tuple[Outcome, dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    limits = OperationLimits(memory_bytes=min(process_limit(), PROBE_LIMIT_BYTES), wall_seconds=PROBE_SECONDS)
-    outcome = ProcessResourceManager().run(
-        probe_command(path),
-        limits=limits,
-        label=f"probe {path.name}",
-        cwd=path.parent,
-        env=environment(),
-        on_line=lambda line: events.append(parse_event(line)),
-    )
-    return outcome, events[-1] if events else {}
-
-
-def _probe_error(outcome: Outcome, event: dict[str, Any]) -> ServiceError:
-    if event.get("event") == "error":
-        return ServiceError(_known(event.get("code")), str(event.get("message") or ""), field="file")
-    if outcome.reason in (EndReason.MEMORY_LIMIT, EndReason.TIMED_OUT):
-        return ServiceError(ReasonCode.UNREADABLE_AUDIO, field="file")
-    logger.error("probe ended: %s; %s", outcome.reason, outcome.stderr_tail[-2000:])
-    return ServiceError(ReasonCode.ENGINE_CRASHED, "The file could not be examined. Try again.", http_status=500)
-
-
-def _known(code: object) -> str:
-    return str(code) if code in set(ReasonCode) else ReasonCode.UNREADABLE_AUDIO
-
-
-def _facts(event: dict[str, Any]) -> Facts:
-    tags = event.get("tags") or {}
-    return Facts(
-        duration=float(event["duration"]) if event.get("duration") is not None else None,
-        sample_rate=int(event["sample_rate"]),
-        channels=int(event["channels"]),
-        codec=str(event.get("codec", ""))[:64],
-        container=str(event.get("container", ""))[:64],
-        title=str(tags.get("title", ""))[:255],
-        artist=str(tags.get("artist", ""))[:255],
-    )
+    record_peak("probe", {}, estimated=expected, observed=examined.peak_bytes)
+    return examined.facts
 
 
 def _check_size(owner: User, path: Path) -> int:
@@ -187,8 +125,11 @@ def _track(owner: User, original_name: str, size: int, digest: str, facts: Facts
 def _store(track: Track, path: Path, *, move: bool) -> None:
     storage = track.file.storage
     source = (storing.MovedFile if move else storing.StreamedFile)(path, path.name)
+    name = track_path(track, path.name)
     try:
-        track.file.name = storing.store(storage, track_path(track, path.name), source)
+        if storage.exists(name):  # left by an earlier, interrupted try with this id
+            storage.delete(name)
+        track.file.name = storing.store(storage, name, source)
     except OSError as error:
         raise storing.storage_error(error) from error
     try:

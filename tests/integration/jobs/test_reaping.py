@@ -1,0 +1,166 @@
+"""What a worker, a cluster or a message that is lost leaves behind is put right, once."""
+
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from memory.models import Reservation
+from separation import states, tasks
+from separation.models import JobState, SeparationJob, Stem
+from separation.services import publishing, reap, staging
+from separation.services.running import Claimed, JobRunner
+from separation.states import Fence
+
+from .conftest import MakeJob, staged, stored
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def die_after_claiming(runner: JobRunner) -> Claimed:
+    """What is left when a worker is killed right after its claim and its lease has run out."""
+    claimed = runner.claim()
+    assert claimed is not None
+    SeparationJob.objects.update(lease_expires_at=states.from_now(-1))
+    Reservation.objects.update(expires_at=states.from_now(-1))
+    return claimed
+
+
+def test_the_job_of_a_lost_worker_waits_again_and_its_reservation_is_free(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    die_after_claiming(runner)
+    report = reap()
+    assert (report.jobs, report.reservations) == (1, 1)
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+    assert (job.attempts.get().outcome, job.attempts.get().reason) == ("requeued", "lost_worker")
+    assert reap().jobs == 0
+
+
+def test_a_job_that_loses_its_worker_too_often_fails(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.JOB_MAX_ATTEMPTS = 2
+    job = make_job()
+    for _ in range(2):
+        die_after_claiming(runner)
+        reap()
+    job.refresh_from_db()
+    assert (job.state, job.reason, job.attempts.count()) == (JobState.FAILED, "lost_worker", 2)
+
+
+def test_a_worker_that_renews_its_lease_is_left_alone(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    claimed = runner.claim()
+    assert claimed is not None
+    assert reap().jobs == 0
+    assert SeparationJob.objects.get().state == JobState.RUNNING
+
+
+@pytest.mark.parametrize("files", [0, 1, 4])
+def test_a_worker_killed_while_publishing_leaves_no_file(files: int, make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    claimed = die_after_claiming(runner)
+    folder = staging.folder_of(claimed.fence)
+    folder.mkdir(parents=True)
+    (folder / "vocals.wav").write_text("half")
+    for name in ("vocals", "drums", "bass", "other")[:files]:
+        default_storage.save(f"stems/{job.pk}/1-{name}.wav", ContentFile(b"stray"))
+    reap()
+    assert (stored(), staged()) == ([], [])
+    assert runner.run_all() == 1
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+    assert stored() == [f"stems/{job.pk}/2-{name}.wav" for name in ("bass", "drums", "other", "vocals")]
+
+
+def test_a_worker_killed_right_after_finishing_leaves_the_finished_job(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    runner.run_all()
+    folder = staging.folder_of(Fence(job.pk, 1))
+    folder.mkdir(parents=True)
+    kept = stored()
+    assert reap().folders == 1
+    assert (stored(), staged()) == (kept, [])
+    assert len(kept) == 4
+
+
+def test_the_folder_of_a_running_attempt_is_left_alone(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    claimed = runner.claim()
+    assert claimed is not None
+    staging.folder_of(claimed.fence).mkdir(parents=True)
+    assert reap().folders == 0
+
+
+def test_another_hosts_folders_are_left_alone(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
+    other = Path(settings.STAGING_DIR) / "jobs" / "elsewhere" / "0" / "1"
+    other.mkdir(parents=True)
+    reap()
+    assert other.exists()
+
+
+def test_a_publisher_that_has_lost_its_job_takes_its_files_back(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    store = publishing._store
+
+    def store_and_lose(*arguments):  # type: ignore[no-untyped-def]
+        SeparationJob.objects.update(lease_expires_at=states.from_now(-1))
+        states.lost(Fence(job.pk, 1), again=True)
+        return store(*arguments)
+
+    monkeypatch.setattr(publishing, "_store", store_and_lose)
+    claimed = runner.claim()
+    assert claimed is not None
+    runner.run(claimed)
+    job.refresh_from_db()
+    assert (job.state, stored(), Stem.objects.count(), staged()) == (JobState.QUEUED, [], 0, [])
+
+
+@pytest.mark.parametrize(("error", "reason"), [(28, "disk_full"), (5, "storage_failed")])
+def test_a_storage_that_fails_half_way_fails_the_job_and_keeps_no_file(
+    error: int, reason: str, make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    save, calls = default_storage.save, []
+
+    def fail_at_the_third(name, content, **more):  # type: ignore[no-untyped-def]
+        calls.append(name)
+        if len(calls) == 3:
+            raise OSError(error, "no")
+        return save(name, content, **more)
+
+    monkeypatch.setattr(default_storage, "save", fail_at_the_third)
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason, stored(), staged()) == (JobState.FAILED, reason, [], [])
+
+
+def test_jobs_that_wait_without_a_message_are_woken_once(make_job: MakeJob) -> None:
+    make_job()
+    OrmQ.objects.all().delete()
+    assert [reap().woken for _ in range(3)] == [True, False, False]
+    assert OrmQ.objects.count() == 1
+
+
+def test_no_message_is_sent_when_nothing_waits() -> None:
+    assert reap().woken is False
+    assert not OrmQ.objects.exists()
+
+
+def test_duplicate_wake_ups_are_harmless(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    assert [runner.run_all() for _ in range(3)] == [1, 0, 0]
+    job.refresh_from_db()
+    assert (job.state, job.attempts.count()) == (JobState.SUCCEEDED, 1)
+
+
+def test_messages_taken_by_clusters_that_are_gone_are_forgotten() -> None:
+    tasks.send_wake()
+    OrmQ.objects.update(lock=timezone.now() + timezone.timedelta(days=6))
+    tasks.send_wake()
+    assert tasks.forget_taken() == 1
+    assert OrmQ.objects.count() == 1

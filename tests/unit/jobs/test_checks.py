@@ -1,0 +1,76 @@
+"""Settings and machines that would make jobs fail are reported at start, each under its own id."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings as live
+from django.core.checks import run_checks
+
+from separation import catalog
+from separation.checks import django_q_problems
+from separation.ffmpeg import OVERRIDE
+
+
+def ids() -> set[str]:
+    return {message.id for message in run_checks() if (message.id or "").startswith("separation.")} - {
+        "separation.W001"
+    }
+
+
+def test_the_production_settings_have_no_error() -> None:
+    assert ids() == set()
+
+
+def test_a_missing_ffmpeg_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OVERRIDE, "/nowhere/ffmpeg")
+    assert ids() == {"separation.E001"}
+
+
+@pytest.mark.parametrize("name", ["STAGING_DIR", "MODEL_DIR", "MEDIA_ROOT"])
+def test_a_folder_that_is_a_file_is_an_error(name: str, settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("")
+    setattr(settings, name, tmp_path / "file" / "folder")
+    assert ids() == {"separation.E002"}
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        ({"retry": 10}, "retry"),
+        ({"timeout": 60}, "timeout"),
+        ({"workers": 3}, "workers"),
+        ({"queue_limit": 9}, "queue_limit"),
+        ({"bulk": 10}, "bulk"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"ack_failures": False}, "ack_failures"),
+        ({"sync": True}, "sync"),
+    ],
+)
+def test_a_broker_setting_under_which_jobs_run_twice_or_never_is_named(change: dict[str, object], about: str) -> None:
+    assert list(django_q_problems(live.Q_CLUSTER, 3)) == []
+    problems = list(django_q_problems({**live.Q_CLUSTER, **change}, 3))
+    assert len(problems) == 1 and problems[0].startswith(about)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("JOB_LEASE_SECONDS", 0), ("JOB_MAX_ATTEMPTS", "three"), ("MAX_UPLOAD_BYTES", 1.5), ("ENGINE_THREADS", -1)],
+)
+def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, settings) -> None:  # type: ignore[no-untyped-def]
+    setattr(settings, name, value)
+    assert ids() == {"separation.E004"}
+
+
+def test_an_unknown_default_model_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.DEFAULT_MODEL = "spleeter"
+    assert ids() == {"separation.E005"}
+
+
+def test_weights_that_are_not_here_are_a_warning(settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    settings.DEFAULT_MODEL, settings.MODEL_DIR = catalog.RELEASE_MODEL, tmp_path
+    assert "separation.W001" in {message.id for message in run_checks()}
+
+
+def test_an_unknown_device_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.ENGINE_DEVICE = "abacus"
+    assert ids() == {"separation.E006"}
