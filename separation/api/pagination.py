@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import F, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 
 from separation.api.problems import Problem
@@ -34,7 +36,7 @@ class Page:
 
     def _ordered(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         sign = "-" if self.ordering.startswith("-") else ""
-        ordered = queryset.order_by(f"{sign}created_at", f"{sign}id")
+        ordered = queryset.annotate(page_key=_as_kept()).order_by(f"{sign}created_at", f"{sign}id")
         cursor = self.request.GET.get("cursor")
         if not cursor:
             return ordered
@@ -43,21 +45,32 @@ class Page:
         # Two conditions rather than an OR, so that the index on (owner, created_at, id) bounds the scan.
         return ordered.filter(**{f"created_at__{bound}": at}).exclude(Q(created_at=at) & Q(**{f"id__{beyond}": key}))
 
-    def _read(self, cursor: str) -> tuple[datetime, UUID | int]:
+    def _read(self, cursor: str) -> tuple[Any, UUID]:
         try:
             ordering, at, key = signing.loads(cursor, salt=SALT)
-            moment = datetime.fromisoformat(at)
-        except (signing.BadSignature, ValueError, TypeError) as error:
+            moment, row = _comparable(at), UUID(key)
+        except (signing.BadSignature, ValueError, TypeError, AttributeError) as error:
             raise Problem(400, "invalid_cursor", parameter="cursor") from error
         if ordering != self.ordering:
             raise Problem(400, "invalid_cursor", "The cursor belongs to another ordering.", parameter="cursor")
-        return moment, key if isinstance(key, int) else UUID(key)
+        return moment, row
 
     def _link(self, last: Any) -> str:
-        key = last.pk if isinstance(last.pk, int) else str(last.pk)
-        cursor = signing.dumps([self.ordering, last.created_at.isoformat(), key], salt=SALT)
+        at = last.page_key if isinstance(last.page_key, str) else last.page_key.isoformat()
+        cursor = signing.dumps([self.ordering, at, str(last.pk)], salt=SALT)
         query = {**self.request.GET.dict(), "cursor": cursor}
         return f"{self.request.path}?{urlencode(query)}"
+
+
+def _as_kept() -> Any:
+    """The moment exactly as the database keeps it. SQLite keeps text, with three decimals or six by who wrote
+    it, so a moment that went through Python would no longer equal its own row."""
+    return Cast("created_at", TextField()) if connection.vendor == "sqlite" else F("created_at")
+
+
+def _comparable(at: str) -> Any:
+    moment = datetime.fromisoformat(at)
+    return Value(at, output_field=TextField()) if connection.vendor == "sqlite" else moment
 
 
 def _size(text: str | None) -> int:

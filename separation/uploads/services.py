@@ -23,13 +23,15 @@ from separation.services.names import clean_name
 from separation.uploads import limits
 from separation.uploads.body import LARGEST_READ, GuardedBody
 from separation.uploads.finishing import finish
+from separation.uploads.housekeeping import TOMBSTONE, expire_uploads
 from separation.uploads.models import Upload, UploadState
 from separation.uploads.parts import Part
 from separation.uploads.protocol import CHECKSUM_MISMATCH, Checksum, Creation, text_value
 
 CHECKPOINT_BYTES = 64 * 1024 * 1024
-TOMBSTONE = timedelta(hours=24)
 logger = logging.getLogger(__name__)
+
+__all__ = ["create_upload", "declare_length", "expire_uploads", "find", "part_of", "settle", "terminate", "write"]
 
 
 def create_upload(owner: User, wanted: Creation) -> Upload:
@@ -188,8 +190,6 @@ class _Append:
         self.digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
 
     def run(self, body: GuardedBody, announced: int) -> None:
-        if announced == 0:
-            return self._check()
         try:
             StreamingFileHandler(LARGEST_READ).append(
                 body, self.part.path, offset=self.start, limit=announced, on_chunk=self._on_chunk, sync=False
@@ -198,7 +198,8 @@ class _Append:
             self._forget()
             raise _disk_problem(self.upload) from error
         self._check()
-        self._commit()
+        if self.pending:
+            self._commit()
 
     def _on_chunk(self, chunk: bytes) -> None:
         self.pending += len(chunk)

@@ -6,7 +6,6 @@ Plain views: what they send is not JSON, and a signed link needs no account.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
@@ -23,9 +22,9 @@ from separation.api.problems import Problem, not_found
 from separation.api.shell import answered
 from separation.formats import FORMATS
 from separation.models import JobState, SeparationJob, Stem
+from separation.services.archives import stems_archive
 from separation.tokens.authentication import require_caller
 from separation.tokens.models import Scope
-from separation.zips import ZipEntry, ZipLayout
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -74,16 +73,15 @@ class StemsZip(FileView):
         job = SeparationJob.objects.select_related("track").filter(pk=id, **_owned("owner", owner)).first()
         if job is None:
             raise not_found()
-        stems = list(job.stems.select_related("job__track").order_by("name"))
-        if job.state != JobState.SUCCEEDED or not stems:
+        layout = stems_archive(job)
+        if job.state != JobState.SUCCEEDED or not layout.entries:
             raise Problem(409, "not_allowed_now", "The job has no stems to download.")
-        layout = zip_of(stems)
         return Download(
             filename=f"{job.track.display_name} - stems.zip",
             content_type="application/zip",
             size=layout.size,
             etag=f'"{layout.etag}"',
-            modified=max(stem.created_at for stem in stems),
+            modified=max(entry.modified for entry in layout.entries),
             read=lambda start, length: layout.iter_range(start, start + length),
         )
 
@@ -99,14 +97,6 @@ def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
         yield from StreamingFileHandler(READ_BYTES).iter_range(_opened(stem), start, length)
 
     return read
-
-
-def zip_of(stems: list[Stem]) -> ZipLayout:
-    """The zip of some stems: its size and every byte of it are known before one is read."""
-    entries = [
-        ZipEntry(stem.download_name, stem.size, stem.crc32, partial(_opened, stem), stem.created_at) for stem in stems
-    ]
-    return ZipLayout(entries, handler=StreamingFileHandler(READ_BYTES))
 
 
 def _opened(stem: Stem) -> BinaryIO:

@@ -1,0 +1,98 @@
+"""A real web process on loopback, with its own data folder: started, killed, started again by tests.
+
+Owns processes and folders; `LiveServer` is usable from benchmarks too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LiveServer:
+    """gunicorn with one worker process of many threads, as in production, over `data_dir`."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = data_dir / "web.log"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE", "TEST_DATA_DIR")},
+            "DATA_DIR": str(data_dir),
+            "DJANGO_SETTINGS_MODULE": "stemsite.settings",
+            "HOST_NAME": "testhost",
+            **environment,
+        }
+        self.data_dir = data_dir
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def manage(self, *arguments: str) -> str:
+        """Runs a management command; gives what it printed."""
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def add_user(self, name: str, *, staff: bool = False) -> str:
+        """A new user; gives a token of theirs."""
+        code = f"from django.contrib.auth.models import User; User.objects.create_user({name!r}, is_staff={staff})"
+        self.manage("shell", "-v", "0", "-c", code)
+        scopes = ["read", "submit", *(["staff"] if staff else [])]
+        return self.manage("create_token", name, *[part for scope in scopes for part in ("--scope", scope)])
+
+    def start(self) -> None:
+        """Starts the web process and waits until it answers."""
+        command = [sys.executable, "-m", "gunicorn", "stemsite.wsgi", "--config", "python:stemsite.gunicorn"]
+        options = ["--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--threads", "32"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *options], cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait_until_alive()
+
+    def _wait_until_alive(self) -> None:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def worker_pid(self) -> int:
+        """The process that serves requests: gunicorn's only worker."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, as a power cut would be to the processes."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """A quick, orderly end."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
