@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "stemsite.middleware.ContentSecurityPolicy",
+    "separation.views.setup.FirstStart",
 ]
 
 ROOT_URLCONF = "stemsite.urls"
@@ -170,6 +171,7 @@ Q_CLUSTER = {
 
 # --- who may do what
 LOGIN_URL = "login"
+CSRF_FAILURE_VIEW = "separation.views.errors.csrf_failed"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 AUTH_PASSWORD_VALIDATORS = [

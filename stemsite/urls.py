@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/", include("separation.api.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("", include("separation.urls")),
 ]
 
 handler400 = "separation.api.fallback.bad_request"

@@ -1,0 +1,37 @@
+"""What a person uses of what they may use. Owns the figures of the account page; the limits are the services'."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from separation.models import JobState, SeparationJob, Track
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes kept as tracks, minutes of music submitted in the last day, jobs waiting. A limit of 0 means none."""
+
+    stored_bytes: int
+    stored_limit: int
+    minutes_today: float
+    minutes_limit: int
+    waiting: int
+    waiting_limit: int
+
+
+def usage_of(user: User) -> Usage:
+    """The figures as the services count them when they refuse."""
+    jobs = SeparationJob.objects.filter(owner=user)
+    seconds = jobs.filter(created_at__gt=Now() - timedelta(days=1)).aggregate(s=Sum("track__duration_seconds"))["s"]
+    return Usage(
+        stored_bytes=Track.objects.filter(owner=user).aggregate(total=Sum("size"))["total"] or 0,
+        stored_limit=int(settings.QUOTA_BYTES_PER_USER),
+        minutes_today=(seconds or 0) / 60,
+        minutes_limit=int(settings.QUOTA_MINUTES_PER_DAY),
+        waiting=jobs.filter(state=JobState.QUEUED).count(),
+        waiting_limit=int(settings.QUOTA_QUEUED_JOBS),
+    )

@@ -1,0 +1,1 @@
+"""The pages musicians see: thin shells over `separation.services`. Owns requests, templates and redirects only."""

@@ -1,0 +1,83 @@
+"""The first page: drop files, choose, separate; the same by a plain form post; and the demo song.
+
+Owns the requests only. With JavaScript the page talks to the API; what is here serves everyone else.
+"""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_http_methods, require_POST
+
+from separation import demo, services
+from separation.errors import ServiceError
+from separation.forms import UploadForm
+from separation.models import SeparationJob
+from separation.options import SeparationOptions
+from separation.views.choices import options_context
+from separation.views.people import signed_in
+
+FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
+
+
+@csrf_exempt  # checked in the inner view: the check reads the body, which must be refused by length before
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def home(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST" and _body_length(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
+        return render(request, "errors/413.html", {"limit": settings.MAX_UPLOAD_BYTES}, status=413)
+    return _home(request)
+
+
+def _body_length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
+
+
+@csrf_protect
+def _home(request: HttpRequest) -> HttpResponse:
+    form = UploadForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        return _separate_all(request, form)
+    status = 400 if form.is_bound or request.method == "POST" else 200
+    return render(request, "home.html", _context(form), status=status)
+
+
+def _context(form: UploadForm) -> dict[str, object]:
+    return {**options_context(form), "max_upload": settings.MAX_UPLOAD_BYTES}
+
+
+def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
+    jobs: list[SeparationJob] = []
+    for file in form.cleaned_data["file"]:
+        try:
+            jobs.append(_separate(request, file, form.cleaned_data["options"]))
+        except ServiceError as error:
+            messages.error(request, f"{file.name}: {error.message}")
+    if not jobs:
+        return render(request, "home.html", _context(form), status=422)
+    return redirect("job", jobs[0].pk) if len(jobs) == 1 else redirect("jobs")
+
+
+def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
+    user = signed_in(request)
+    track = services.create_track(user, Path(file.temporary_file_path()), file.name or "track", move=True)
+    return services.submit(user, track, options)
+
+
+@login_required
+@require_POST
+def try_demo(request: HttpRequest) -> HttpResponse:
+    try:
+        job = demo.separate_demo(signed_in(request))
+    except ServiceError as error:
+        messages.error(request, error.message)
+        return redirect("home")
+    return redirect("job", job.pk)
