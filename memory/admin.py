@@ -127,7 +127,7 @@ class ReservationAdmin(ReadOnlyAdmin):
         size_column("limit_bytes", "limit"),
         "created_at",
     )
-    list_filter = ("kind", "expired", "host")
+    list_filter = ("heavy", "expired", "host")
     search_fields = ("=key",)
     ordering = ("-id",)
 

@@ -143,7 +143,8 @@ def _level(rss: int, settings: MemorySettings) -> str:
 
 
 def _operations() -> list[dict[str, Any]]:
-    return [_operation(row) for row in Reservation.objects.held().order_by("created_at", "id")[:SHOWN_OPERATIONS]]
+    held = Reservation.objects.held().order_by()[:SHOWN_OPERATIONS]  # sorted here: few are held of all on record
+    return [_operation(row) for row in sorted(held, key=lambda row: (row.created_at, row.pk))]
 
 
 def _operation(row: Reservation) -> dict[str, Any]:

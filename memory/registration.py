@@ -10,17 +10,15 @@ import time
 from collections.abc import Callable
 
 import psutil
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest, Now
-from django.http import HttpRequest, HttpResponse
 
 from memory.conf import MemorySettings, memory_settings
 from memory.incidents import record_incident
 from memory.models import Host, IncidentKind, ServiceProcess
 from memory.monitor import MemoryMonitor, process_monitor
 from memory.quantities import format_bytes
-from memory.retries import retry_busy
 
 logger = logging.getLogger(__name__)
 
@@ -61,19 +59,14 @@ class Registration:
     def _write(self, role: str, settings: MemorySettings) -> None:
         reading, acceptance = self._monitor.own_process(), self._monitor.accepting_work()
         started = psutil.Process().create_time()
-
-        def transact() -> int:
-            with transaction.atomic():
-                Host.objects.bulk_create([Host(name=settings.host_name)], ignore_conflicts=True)
-                row, _ = ServiceProcess.objects.update_or_create(
-                    host_id=settings.host_name,
-                    pid=reading.pid,
-                    defaults={"role": role, "accepting": acceptance.ok, "reason": acceptance.reason[:255]},
-                )
-                note_usage(row, started, reading.rss, reading.peak, settings)
-                return row.pk
-
-        retry_busy(transact)
+        with transaction.atomic():
+            Host.objects.bulk_create([Host(name=settings.host_name)], ignore_conflicts=True)
+            row, _ = ServiceProcess.objects.update_or_create(
+                host_id=settings.host_name,
+                pid=reading.pid,
+                defaults={"role": role, "accepting": acceptance.ok, "reason": acceptance.reason[:255]},
+            )
+            note_usage(row, started, reading.rss, reading.peak, settings)
 
 
 def note_usage(row: ServiceProcess, started: float, rss: int, peak: int, settings: MemorySettings) -> None:
@@ -117,12 +110,18 @@ def register_process(role: str) -> bool:
     return _own.report(role)
 
 
-class ProcessRegistrationMiddleware:
-    """Registers the web process that serves a request."""
+def keep_registered(role: str) -> threading.Thread:
+    """Register this process now and every MEMORY_CHECK_INTERVAL, from a thread that ends with it.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
+    For a process that serves requests: call it once, after the fork. No request then waits for it.
+    """
+    thread = threading.Thread(target=_keep, args=(role,), name="memory-registration", daemon=True)
+    thread.start()
+    return thread
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        register_process("web")
-        return self.get_response(request)
+
+def _keep(role: str) -> None:
+    while True:
+        register_process(role)
+        connection.close()
+        time.sleep(memory_settings().memory_check_interval)

@@ -173,9 +173,9 @@ def _floor(at: datetime, span: int) -> datetime:
 
 
 def _delete_old(before: datetime) -> None:
-    UsageSample.objects.filter(at__lt=before).delete()
+    UsageSample.objects.filter(resolution__in=[0, *(span for span, _ in LEVELS)], at__lt=before).delete()
     MemoryIncident.objects.filter(at__lt=before).delete()
-    Reservation.objects.filter(released_at__lt=before).delete()
+    Reservation.objects.filter(created_at__lt=before, released_at__lt=before).delete()
     Host.objects.filter(last_seen__lt=before).delete()
 
 

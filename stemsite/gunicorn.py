@@ -13,3 +13,10 @@ timeout = 120
 graceful_timeout = 8
 keepalive = 5
 loglevel = "warning"
+
+
+def post_worker_init(_worker: object) -> None:
+    """Each web process says that it is there, and how much memory it holds."""
+    from memory.registration import keep_registered
+
+    keep_registered("web")

@@ -8,6 +8,7 @@ from separation.api.health import healthz, readyz
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("separation.api.urls")),
+    path("", include("memory.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("", include("separation.urls")),

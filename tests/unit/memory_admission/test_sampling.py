@@ -198,5 +198,5 @@ def test_a_database_that_fails_does_not_fail_the_process(monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("disk I/O error")
 
-    monkeypatch.setattr("memory.registration.retry_busy", fail)
+    monkeypatch.setattr(Registration, "_write", fail)
     assert Registration().report("web") is False
