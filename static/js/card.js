@@ -1,0 +1,225 @@
+// One dropped file on the first page: its upload, its options, its way to a job.
+
+import { call } from "./api.js";
+import { announce } from "./common.js";
+import * as options from "./options.js";
+import { Transfer } from "./transfer.js";
+import { bytes, clock, duration } from "./wording.js";
+
+let count = 0;
+
+export class Card {
+  /** `on`: { settled(card), removed(card), submitted(card, job) } */
+  constructor(file, form, on) {
+    this.file = file;
+    this.form = form;
+    this.on = on;
+    this.state = "waiting";
+    this.wanted = false;
+    this.element = document.getElementById("file-card").content.firstElementChild.cloneNode(true);
+    this.#find();
+    this.#wire();
+    this.#measure();
+  }
+
+  #find() {
+    const parts = "name facts pause remove progress status error settings summary options-here estimate go open";
+    this.parts = Object.fromEntries(parts.split(" ").map((p) => [p, this.element.querySelector(`[data-${p}]`)]));
+    this.panel = document.querySelector("#plain-options [data-options]").cloneNode(true);
+    this.parts["options-here"].append(this.panel);
+  }
+
+  #wire() {
+    const { name, facts, pause, remove, go, progress } = this.parts;
+    name.textContent = this.file.name;
+    facts.textContent = bytes(this.file.size);
+    progress.setAttribute("aria-label", `Upload of ${this.file.name}`);
+    options.wire(this.panel, `f${++count}`, () => this.#optionsChanged());
+    options.recall(this.panel);
+    this.#summarise();
+    pause.addEventListener("click", () => (this.state === "paused" ? this.resume() : this.pause()));
+    remove.addEventListener("click", () => this.remove());
+    go.addEventListener("click", () => this.go());
+    this.say("Waiting for its turn");
+  }
+
+  /** The browser often knows how long the music is, before the server does. */
+  #measure() {
+    const probe = new Audio();
+    const address = URL.createObjectURL(this.file);
+    const done = () => URL.revokeObjectURL(address);
+    probe.preload = "metadata";
+    probe.addEventListener("loadedmetadata", () => {
+      if (Number.isFinite(probe.duration)) this.parts.facts.textContent += ` · ${clock(probe.duration)}`;
+      done();
+    });
+    probe.addEventListener("error", done);
+    probe.src = address;
+  }
+
+  start() {
+    if (this.file.size > Number(this.form.dataset.max)) {
+      return this.refuse(`The file is larger than the ${bytes(Number(this.form.dataset.max))} that this server accepts.`);
+    }
+    if (this.file.size === 0) return this.refuse("The file is empty. Choose another.");
+    this.state = "uploading";
+    this.began = performance.now();
+    this.parts.pause.hidden = false;
+    this.transfer = new Transfer(this.file, this.form.dataset.uploads, {
+      progress: (sent, total) => this.#progress(sent, total),
+      waiting: () => this.say("The connection was lost. Going on as soon as it is back…"),
+      done: (track) => this.#arrived(track),
+      failed: (problem) => this.#failed(problem),
+    });
+    this.say("Starting…");
+    return this.transfer.start();
+  }
+
+  #progress(sent, total) {
+    if (this.state !== "uploading") return;
+    this.parts.progress.value = sent / total;
+    if (sent >= total) return this.say("Reading the file…");
+    this.from ??= sent;
+    const seconds = (performance.now() - this.began) / 1000;
+    const speed = (sent - this.from) / Math.max(seconds, 0.1);
+    const left = seconds > 3 && speed > 0 ? `, ${duration((total - sent) / speed)} left` : "";
+    this.say(`${Math.floor((100 * sent) / total)} % of ${bytes(total)}${left}`);
+  }
+
+  #arrived(track) {
+    this.track = track;
+    this.state = "ready";
+    this.parts.progress.hidden = this.parts.pause.hidden = true;
+    this.say("Uploaded");
+    announce(`${this.file.name} is uploaded.`);
+    this.on.settled(this);
+    if (this.wanted) this.#submit();
+    else this.#estimate();
+  }
+
+  #failed(problem) {
+    if (problem.status === 0 || problem.status >= 500) {
+      this.state = "paused";
+      this.parts.pause.textContent = "Try again";
+      this.parts.pause.hidden = false;
+      this.say("");
+      return this.#show(problem.message);
+    }
+    return this.refuse(problem.message);
+  }
+
+  /** The file is not taken: say why, and leave nothing but the way to remove it. */
+  refuse(message) {
+    this.state = "refused";
+    for (const part of ["progress", "pause", "settings", "go"]) this.parts[part].hidden = true;
+    this.parts.remove.querySelector(".hidden").textContent = "Remove";
+    this.say("Not taken");
+    this.#show(message);
+    this.on.settled(this);
+  }
+
+  pause() {
+    this.state = "paused";
+    this.transfer.pause();
+    this.parts.pause.textContent = "Resume";
+    this.say("Paused");
+  }
+
+  resume() {
+    this.state = "uploading";
+    this.began = performance.now();
+    this.from = undefined;
+    this.parts.pause.textContent = "Pause";
+    this.#show("");
+    this.say("Going on…");
+    this.transfer.resume();
+  }
+
+  async remove() {
+    const finished = this.state === "ready" || this.state === "submitted";
+    this.state = "removed";
+    if (this.transfer && !finished) await this.transfer.cancel();
+    this.on.settled(this);
+    this.on.removed(this);
+  }
+
+  go() {
+    const lacking = options.missing(this.panel);
+    if (lacking) {
+      this.parts.settings.open = true;
+      return this.#show(lacking);
+    }
+    this.#show("");
+    this.wanted = true;
+    this.parts.go.disabled = true;
+    this.parts.settings.hidden = true;
+    if (this.state === "ready") return this.#submit();
+    this.parts.go.textContent = "Separates when uploaded";
+    return undefined;
+  }
+
+  async #submit() {
+    this.parts.go.textContent = "Sending…";
+    try {
+      const body = { track: this.track, ...options.read(this.panel) };
+      const job = await (await call("POST", this.form.dataset.jobs, body)).json();
+      this.state = "submitted";
+      options.remember(this.panel);
+      this.#submitted(job);
+    } catch (problem) {
+      this.wanted = false;
+      this.parts.go.disabled = this.parts.settings.hidden = false;
+      this.parts.go.textContent = "Separate";
+      this.#show(problem.message);
+    }
+  }
+
+  #submitted(job) {
+    const { go, open, remove, estimate } = this.parts;
+    go.hidden = remove.hidden = true;
+    estimate.textContent = "";
+    open.href = `/jobs/${job.id}`;
+    open.hidden = false;
+    this.say(job.reused ? "Done before with the same options" : "In the queue");
+    this.on.submitted(this, job);
+  }
+
+  #optionsChanged() {
+    this.#summarise();
+    this.#show("");
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.#estimate(), 200);
+  }
+
+  #summarise() {
+    this.parts.summary.textContent = options.summary(this.panel);
+  }
+
+  async #estimate() {
+    if (this.state !== "ready" || options.missing(this.panel)) return;
+    await showEstimate(this.parts.estimate, this.form.dataset.estimates, this.track, options.read(this.panel));
+  }
+
+  say(text) {
+    this.parts.status.textContent = text;
+  }
+
+  #show(message) {
+    this.parts.error.textContent = message;
+    this.parts.error.hidden = !message;
+  }
+}
+
+/** Ask what a separation would need, and write it into `place`. */
+export async function showEstimate(place, address, track, chosen) {
+  try {
+    const needs = await (await call("POST", address, { track, ...chosen })).json();
+    place.classList.toggle("no", !needs.fits);
+    place.textContent = needs.fits
+      ? `Takes about ${duration(needs.seconds)} and ${bytes(needs.bytes)} of memory`
+      : needs.message;
+  } catch (problem) {
+    place.classList.add("no");
+    place.textContent = problem.message;
+  }
+}

@@ -1,0 +1,72 @@
+// What every page has: questions before something is lost, buttons that wait, relative times, copying.
+
+import { ago } from "./wording.js";
+
+/** Ask in the page's dialog; resolves to whether the answer was yes. */
+export function ask({ question, consequence, verb }) {
+  const dialog = document.getElementById("confirm");
+  dialog.querySelector("#confirm-question").textContent = question;
+  dialog.querySelector("#confirm-consequence").textContent = consequence;
+  dialog.querySelector("#confirm-yes").textContent = verb;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+async function confirmThenSubmit(event) {
+  const form = event.target.closest("form[data-confirm]");
+  if (!form || form.elements.confirmed) return;
+  event.preventDefault();
+  const { confirm: question, consequence, verb } = form.dataset;
+  if (!(await ask({ question, consequence, verb }))) return;
+  const yes = Object.assign(document.createElement("input"), { type: "hidden", name: "confirmed", value: "yes" });
+  form.append(yes);
+  form.requestSubmit();
+}
+
+function holdWhileSending(event) {
+  if (event.defaultPrevented) return;
+  const button = event.submitter ?? event.target.querySelector("button:not([type=button])");
+  if (!button || event.target.method === "dialog") return;
+  setTimeout(() => {
+    button.disabled = true;
+    if (event.target.dataset.busy) button.textContent = event.target.dataset.busy;
+  });
+}
+
+function release(event) {
+  if (!event.persisted) return;
+  for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+}
+
+export function showRelativeTimes(root = document) {
+  for (const time of root.querySelectorAll("time[data-ago]")) {
+    const moment = new Date(time.dateTime);
+    if (Date.now() - moment > 7 * 86400e3) continue;
+    time.title ||= time.textContent;
+    time.textContent = ago(moment);
+  }
+}
+
+async function copy(event) {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  button.textContent = "Copied";
+}
+
+export function announce(text) {
+  const region = document.getElementById("announce");
+  if (region) region.textContent = text;
+}
+
+export function start() {
+  document.addEventListener("submit", confirmThenSubmit);
+  document.addEventListener("submit", holdWhileSending);
+  document.addEventListener("click", copy);
+  addEventListener("pageshow", release);
+  showRelativeTimes();
+  setInterval(showRelativeTimes, 30_000);
+}

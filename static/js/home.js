@@ -1,0 +1,87 @@
+// The first page: files come in by dropping or choosing, each becomes a card; two upload at a time.
+
+import { Card } from "./card.js";
+import { announce, start } from "./common.js";
+
+const AT_ONCE = 2;
+const form = document.getElementById("upload");
+const list = document.getElementById("files");
+const chooser = form.querySelector("input[type=file]");
+let cards = [];
+
+function add(files) {
+  const fresh = [...files].map((file) => new Card(file, form, { settled: next, removed: drop, submitted }));
+  if (!fresh.length) return;
+  cards.push(...fresh);
+  list.hidden = false;
+  list.append(...fresh.map((card) => card.element));
+  form.classList.add("busy-with-files");
+  announce(fresh.length === 1 ? `${fresh[0].file.name} was added.` : `${fresh.length} files were added.`);
+  fresh[0].element.querySelector("[data-go]").focus({ preventScroll: true });
+  fresh[0].element.scrollIntoView({ block: "nearest" });
+  next();
+}
+
+function next() {
+  const running = cards.filter((card) => card.state === "uploading").length;
+  cards.filter((card) => card.state === "waiting").slice(0, Math.max(0, AT_ONCE - running)).forEach((card) => card.start());
+  showAll();
+}
+
+function drop(card) {
+  cards = cards.filter((other) => other !== card);
+  card.element.remove();
+  list.hidden = !cards.length;
+  form.classList.toggle("busy-with-files", cards.length > 0);
+  if (!cards.length) chooser.focus();
+  showAll();
+}
+
+function submitted(card, job) {
+  if (cards.length === 1) location.assign(`/jobs/${job.id}`);
+  showAll();
+}
+
+/** With several files, one button for all that have not been sent yet. */
+function showAll() {
+  const open = cards.filter((card) => !card.wanted && ["waiting", "uploading", "paused", "ready"].includes(card.state));
+  let all = document.getElementById("separate-all");
+  if (cards.length > 1 && open.length > 1) {
+    if (!all) {
+      all = Object.assign(document.createElement("button"), { type: "button", id: "separate-all", className: "primary big" });
+      all.addEventListener("click", () => cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go()));
+      list.after(all);
+    }
+    all.textContent = `Separate all ${open.length}`;
+  } else all?.remove();
+}
+
+function wireDropping() {
+  let depth = 0;
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const mark = (change) => (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    depth = change === 0 ? 0 : depth + change;
+    document.body.classList.toggle("dragging", depth > 0);
+  };
+  addEventListener("dragenter", mark(1));
+  addEventListener("dragleave", mark(-1));
+  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    mark(0)(event);
+    add(event.dataTransfer.files);
+  });
+}
+
+chooser.addEventListener("change", () => {
+  add(chooser.files);
+  chooser.value = "";
+});
+addEventListener("beforeunload", (event) => {
+  if (cards.some((card) => card.state === "uploading" || (card.state === "paused" && card.transfer))) event.preventDefault();
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+wireDropping();
+start();

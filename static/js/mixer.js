@@ -1,0 +1,204 @@
+// The stems of a job played together: one transport; per stem mute, solo and volume. Streams, holds no whole file.
+
+import { Wave } from "./wave.js";
+import { clock } from "./wording.js";
+
+const SEEK_BEYOND = 0.15; // seconds apart: jump
+const NUDGE_BEYOND = 0.012; // seconds apart: play a little faster or slower
+const NUDGE = 0.02;
+const CHECK_EVERY = 250; // ms
+const RAMP = 0.02; // seconds; no clicks when a gain changes
+
+class Lane {
+  constructor(element, index) {
+    this.element = element;
+    this.audio = element.querySelector("audio");
+    this.audio.controls = false;
+    this.mute = element.querySelector("[data-mute]");
+    this.solo = element.querySelector("[data-solo]");
+    this.volume = element.querySelector("[data-volume]");
+    this.wave = new Wave(element.querySelector("[data-wave]"), this.audio, index);
+  }
+
+  get muted() {
+    return this.mute.getAttribute("aria-pressed") === "true";
+  }
+
+  get soloed() {
+    return this.solo.getAttribute("aria-pressed") === "true";
+  }
+
+  connect(context) {
+    this.gain = context.createGain();
+    context.createMediaElementSource(this.audio).connect(this.gain).connect(context.destination);
+  }
+
+  setLevel(level, context) {
+    this.element.classList.toggle("silent", level === 0);
+    if (this.gain) this.gain.gain.setTargetAtTime(level, context.currentTime, RAMP);
+  }
+}
+
+export class Mixer {
+  constructor(root) {
+    this.root = root;
+    this.lanes = [...root.querySelectorAll(".lane")].map((element, index) => new Lane(element, index));
+    this.find = (name) => root.querySelector(`[data-${name}]`);
+    this.playing = false;
+    this.#wireTransport();
+    this.lanes.forEach((lane) => this.#wireLane(lane));
+    this.#loadWaves();
+  }
+
+  get audios() {
+    return this.lanes.map((lane) => lane.audio);
+  }
+
+  get leader() {
+    return this.audios.reduce((longest, audio) => ((audio.duration || 0) > (longest.duration || 0) ? audio : longest));
+  }
+
+  get length() {
+    return this.leader.duration || Number(this.find("seek").max);
+  }
+
+  #wireTransport() {
+    this.find("play").addEventListener("click", () => this.toggle());
+    this.find("start").addEventListener("click", () => this.seek(0));
+    this.find("seek").addEventListener("input", (event) => this.seek(Number(event.target.value)));
+    document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    const busy = event.target.closest("button, input, select, textarea, a, summary, dialog, [contenteditable]");
+    if (busy || event.key !== " " || event.ctrlKey || event.metaKey || event.altKey || !this.root.isConnected) return;
+    event.preventDefault();
+    this.toggle();
+  }
+
+  #wireLane(lane) {
+    for (const button of [lane.mute, lane.solo]) {
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+        this.#levels();
+      });
+    }
+    lane.volume.addEventListener("input", () => this.#levels());
+    lane.audio.addEventListener("error", () => this.#unplayable(lane));
+    lane.audio.addEventListener("loadedmetadata", () => this.#measured());
+    lane.audio.addEventListener("ended", () => lane.audio === this.leader && this.stop());
+    lane.wave.onSeek = (fraction) => this.seek(fraction * this.length);
+    if (lane.audio.readyState > 0) this.#measured();
+    if (lane.audio.error) this.#unplayable(lane);
+  }
+
+  #measured() {
+    this.find("seek").max = this.length;
+    this.find("length").textContent = clock(this.length);
+    this.#showPosition();
+  }
+
+  #unplayable(lane) {
+    const place = this.find("trouble");
+    place.textContent = `This browser cannot play ${lane.element.dataset.stem} in this format. The download is complete all the same.`;
+    place.hidden = false;
+  }
+
+  #levels() {
+    const anySolo = this.lanes.some((lane) => lane.soloed);
+    for (const lane of this.lanes) {
+      const heard = !lane.muted && (!anySolo || lane.soloed);
+      lane.setLevel(heard ? Number(lane.volume.value) ** 2 : 0, this.context);
+    }
+  }
+
+  async toggle() {
+    await (this.playing ? this.stop() : this.play());
+  }
+
+  async play() {
+    if (!this.context) {
+      this.context = new AudioContext();
+      this.lanes.forEach((lane) => lane.connect(this.context));
+      this.#levels();
+    }
+    await this.context.resume();
+    if (this.leader.ended) this.seek(0);
+    this.playing = true;
+    this.#showPlaying();
+    await this.#ready();
+    const sounding = this.audios.filter((audio) => !audio.error && !audio.ended);
+    await Promise.allSettled(sounding.map((audio) => audio.play()));
+    this.timer = setInterval(() => this.#keepTogether(), CHECK_EVERY);
+    this.#frame();
+  }
+
+  /** Resolves when every stem can go on from here, or after a while all the same. */
+  #ready() {
+    const waits = this.audios.filter((audio) => !audio.error && audio.readyState < 3).map(
+      (audio) => new Promise((resolve) => {
+        audio.addEventListener("canplay", resolve, { once: true });
+        audio.preload = "auto";
+        if (audio.readyState === 0) audio.load();
+      }),
+    );
+    return Promise.race([Promise.all(waits), new Promise((resolve) => setTimeout(resolve, 5000))]);
+  }
+
+  stop() {
+    this.playing = false;
+    clearInterval(this.timer);
+    this.audios.forEach((audio) => audio.pause());
+    this.#showPlaying();
+    this.#showPosition();
+  }
+
+  seek(seconds) {
+    for (const audio of this.audios) audio.currentTime = Math.min(seconds, audio.duration || seconds);
+    this.#showPosition(seconds);
+  }
+
+  #keepTogether() {
+    const leader = this.leader;
+    for (const audio of this.audios) {
+      if (audio === leader || audio.ended || audio.error) continue;
+      const apart = audio.currentTime - leader.currentTime;
+      if (Math.abs(apart) > SEEK_BEYOND) audio.currentTime = leader.currentTime;
+      audio.playbackRate = Math.abs(apart) > NUDGE_BEYOND ? 1 - Math.sign(apart) * NUDGE : 1;
+      if (this.playing && audio.paused && !leader.paused) audio.play().catch(() => {});
+    }
+  }
+
+  #frame() {
+    if (!this.playing || !this.root.isConnected) return;
+    this.#showPosition();
+    requestAnimationFrame(() => this.#frame());
+  }
+
+  #showPlaying() {
+    const button = this.find("play");
+    button.setAttribute("aria-label", this.playing ? "Pause" : "Play");
+    button.querySelector("use").setAttribute("href", `${document.documentElement.dataset.icons}#${this.playing ? "pause" : "play"}`);
+  }
+
+  #showPosition(seconds = this.leader.currentTime) {
+    const fraction = this.length ? Math.min(1, seconds / this.length) : 0;
+    const seek = this.find("seek");
+    seek.value = seconds;
+    seek.style.setProperty("--played", `${fraction * 100}%`);
+    const text = clock(seconds);
+    if (this.find("time").textContent !== text) {
+      this.find("time").textContent = text;
+      seek.setAttribute("aria-valuetext", `${text} of ${clock(this.length)}`);
+    }
+    for (const lane of this.lanes) lane.wave.draw(fraction);
+  }
+
+  async #loadWaves() {
+    for (const lane of this.lanes) {
+      if (!this.root.isConnected) return;
+      await lane.wave.load();
+      this.#showPosition();
+    }
+  }
+}

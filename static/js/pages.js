@@ -1,0 +1,5 @@
+// Lists and forms that need nothing of their own.
+
+import { start } from "./common.js";
+
+start();

@@ -1,0 +1,75 @@
+// One file's way to the server by tus: resumable over lost connections, pauses and closed tabs.
+
+import { call, csrfToken, problemFrom } from "./api.js";
+
+const CHUNK = 32 * 1024 * 1024;
+const RETRIES = [0, 1000, 2000, 4000, 8000, 15000, 30000];
+
+export class Transfer {
+  /** `on`: { progress(sent, total), waiting(), done(trackId), failed(Problem) } */
+  constructor(file, endpoint, on) {
+    this.on = on;
+    this.upload = new window.tus.Upload(file, {
+      endpoint,
+      chunkSize: CHUNK,
+      retryDelays: RETRIES,
+      removeFingerprintOnSuccess: true,
+      metadata: { filename: file.name, filetype: file.type },
+      headers: { "X-CSRFToken": csrfToken() },
+      onShouldRetry: (error) => this.#worthARetry(error),
+      onProgress: (sent, total) => on.progress(sent, total),
+      onSuccess: () => this.#finish(),
+      onError: (error) => this.#fail(error),
+    });
+  }
+
+  async start() {
+    const [previous] = await this.upload.findPreviousUploads();
+    if (previous) this.upload.resumeFromPreviousUpload(previous);
+    this.upload.start();
+  }
+
+  pause() {
+    return this.upload.abort();
+  }
+
+  resume() {
+    this.upload.start();
+  }
+
+  /** Stop, and delete on the server what has arrived. */
+  async cancel() {
+    await this.upload.abort(Boolean(this.upload.url)).catch(() => {});
+    await this.#forget();
+  }
+
+  #worthARetry(error) {
+    const status = error.originalResponse?.getStatus() ?? 0;
+    const again = status === 0 || status === 409 || status === 423 || status === 429 || status >= 500;
+    if (again) this.on.waiting();
+    return again;
+  }
+
+  async #finish() {
+    try {
+      const upload = await (await call("GET", this.upload.url)).json();
+      if (upload.track) return this.on.done(upload.track);
+      throw problemFrom(422, JSON.stringify(upload.problem ?? {}));
+    } catch (problem) {
+      await this.#forget();
+      return this.on.failed(problem);
+    }
+  }
+
+  async #fail(error) {
+    const response = error.originalResponse;
+    const status = response?.getStatus() ?? 0;
+    if (status >= 400 && status < 500) await this.#forget();
+    this.on.failed(problemFrom(status, response?.getBody() ?? "", response?.getHeader("Retry-After")));
+  }
+
+  async #forget() {
+    const storage = this.upload.options.urlStorage;
+    for (const previous of await this.upload.findPreviousUploads()) await storage.removeUpload(previous.urlStorageKey);
+  }
+}

@@ -1,0 +1,78 @@
+// A stem's loudness over time, drawn as bars. Long stems stay plain: their whole file would have to be fetched.
+
+const LARGEST = 48 * 1024 * 1024;
+const LONGEST = 15 * 60; // seconds
+const RATE = 8000; // Hz; the browser resamples while it decodes
+const BAR = 3; // CSS pixels, bar and gap
+const GAP = 1;
+
+export class Wave {
+  constructor(canvas, audio) {
+    this.canvas = canvas;
+    this.audio = audio;
+    this.peaks = null;
+    this.fraction = 0;
+    this.onSeek = () => {};
+    canvas.addEventListener("click", (event) => this.onSeek(event.offsetX / canvas.clientWidth));
+    new ResizeObserver(() => this.draw(this.fraction)).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw(this.fraction));
+  }
+
+  /** Fetch and measure the stem, if it is small enough and the reader does not save data. */
+  async load() {
+    const size = Number(this.audio.dataset.bytes);
+    if (size > LARGEST || this.audio.duration > LONGEST || navigator.connection?.saveData) return;
+    try {
+      const response = await fetch(this.audio.currentSrc || this.audio.src);
+      if (!response.ok) return;
+      const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await response.arrayBuffer());
+      this.peaks = peaksOf(decoded.getChannelData(0), 1000);
+    } catch {
+      // a format that only the media element can play: the bars stay flat
+    }
+  }
+
+  draw(fraction) {
+    this.fraction = fraction;
+    const { canvas } = this;
+    const [width, height, scale] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio || 1];
+    if (!width) return;
+    if (canvas.width !== Math.round(width * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    const pen = canvas.getContext("2d");
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    pen.fillStyle = getComputedStyle(canvas).color;
+    const bars = Math.floor(width / (BAR + GAP));
+    for (let bar = 0; bar < bars; bar += 1) {
+      const tall = Math.max(2, this.#level(bar / bars, (bar + 1) / bars) * height);
+      pen.globalAlpha = bar / bars < fraction ? 1 : 0.38;
+      pen.beginPath();
+      pen.roundRect(bar * (BAR + GAP), (height - tall) / 2, BAR, tall, BAR / 2);
+      pen.fill();
+    }
+  }
+
+  #level(from, to) {
+    if (!this.peaks) return 0;
+    const [first, last] = [Math.floor(from * this.peaks.length), Math.ceil(to * this.peaks.length)];
+    let highest = 0;
+    for (let index = first; index < last; index += 1) highest = Math.max(highest, this.peaks[index]);
+    return highest;
+  }
+}
+
+/** The highest magnitude in each of `count` equal parts of the samples; square root, so that quiet parts show. */
+function peaksOf(samples, count) {
+  const peaks = new Float32Array(count);
+  const step = samples.length / count;
+  for (let index = 0; index < count; index += 1) {
+    let highest = 0;
+    const end = Math.min(samples.length, Math.ceil((index + 1) * step));
+    for (let at = Math.floor(index * step); at < end; at += 1) highest = Math.max(highest, Math.abs(samples[at]));
+    peaks[index] = Math.sqrt(Math.min(1, highest));
+  }
+  return peaks;
+}
