@@ -75,11 +75,11 @@ class ApiView(APIView):
         return cast(Caller, self.request.auth)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that was sent. Raises 400 for any other JSON value."""
+        """The JSON object that was sent; an empty one for no body. Raises 400 for any other JSON value."""
         data = self.request.data
         if not isinstance(data, dict):
             raise Problem(400, "malformed_body", "The body must be a JSON object.")
-        return data
+        return dict(data)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

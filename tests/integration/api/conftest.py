@@ -37,6 +37,7 @@ def api_for(token: str | None) -> Api:
             else send(path, headers=named)
         )
 
+    call.token = token  # type: ignore[attr-defined]
     return call
 
 

@@ -6,12 +6,14 @@ Owns processes and folders; `LiveServer` is usable from benchmarks too.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,3 +98,69 @@ class LiveServer:
             except subprocess.TimeoutExpired:
                 self.kill()
             self.process = None
+
+
+class Wire:
+    """Raw HTTP/1.1 to a live server as one token, for what well-behaved clients cannot send."""
+
+    def __init__(self, server: LiveServer, token: str) -> None:
+        self.server, self.token = server, token
+
+    def open(self, method: str, path: str, **headers: str) -> socket.socket:
+        """Sends a request's head; the body, if any, is the caller's."""
+        named = {"Host": "localhost", "Authorization": f"Bearer {self.token}", "Tus-Resumable": "1.0.0"}
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        if method == "PATCH":
+            named.setdefault("Content-Type", "application/offset+octet-stream")
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
+        connection.sendall("\r\n".join(lines).encode())
+        return connection
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """A whole exchange."""
+        headers.setdefault("Content_Length", str(len(body)))
+        with self.open(method, path, Connection="close", **headers) as connection:
+            connection.sendall(body)
+            return read_answer(connection)
+
+    def create(self, length: int) -> str:
+        """A new upload's path."""
+        return self.ask("POST", "/api/v1/uploads/", Upload_Length=str(length)).headers["location"]
+
+    def offset(self, path: str) -> int:
+        """Where an upload stands."""
+        return int(self.ask("HEAD", path).headers["upload-offset"])
+
+    def patch(self, path: str, offset: int, body: bytes) -> Answer:
+        return self.ask("PATCH", path, body, Upload_Offset=str(offset))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers by lower-case name, and all that followed them."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    """Everything until the server closes, or until the announced body is there."""
+    data = b""
+    while b"\r\n\r\n" not in data or not _is_whole(data):
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return Answer(int(first.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}, body)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the body is as long as announced; an answer without a length ends when the server closes."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    return length is not None and int(length[1]) > 0 and len(body) >= int(length[1])

@@ -1,0 +1,112 @@
+"""Uploading in one multipart request."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from separation.models import Track
+from tests.integration.api.conftest import Api, code_of
+from tests.integration.uploads.conftest import wav_bytes
+
+TRACKS = "/api/v1/tracks/"
+
+
+def staged() -> list[Path]:
+    return [path for path in Path(django_settings.STAGING_DIR).rglob("*") if path.is_file()]
+
+
+def test_a_file_becomes_a_track(api: Api) -> None:
+    data = wav_bytes()
+    response = api("POST", TRACKS, data={"file": SimpleUploadedFile("A song.wav", data)})
+    body = response.json()
+    assert (response.status_code, response["Location"]) == (201, f"{TRACKS}{body['id']}/")
+    assert (body["name"], body["size"], body["channels"]) == ("A song.wav", len(data), 1)
+    assert body["sha256"] == hashlib.sha256(data).hexdigest()
+    assert staged() == []
+
+
+def test_a_name_with_a_path_in_it_is_only_a_name(api: Api) -> None:
+    boundary = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x/a.wav"\r\n\r\n'
+    response = raw(api, boundary + wav_bytes() + b"\r\n--b--\r\n")
+    assert (response.status_code, response.json()["name"]) == (201, "a.wav")
+
+
+def raw(api: Any, body: bytes, kind: str = "multipart/form-data; boundary=b", **headers: str) -> Any:
+    client = Client(raise_request_exception=False)
+    named = {"Authorization": f"Bearer {api.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    return client.generic("POST", TRACKS, body, content_type=kind, headers=named)
+
+
+def part(name: str, content: bytes, filename: str | None = "a.wav") -> bytes:
+    named = f'; filename="{filename}"' if filename else ""
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + content + b"\r\n"
+
+
+END = b"--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (part("other", b"x") + END, 400),
+        (part("file", b"x", filename=None) + END, 400),
+        (part("file", b"x" * 100) + part("file", b"y") + END, 400),
+        (END, 400),
+        (b"nothing of the kind", 400),
+        (part("file", b"x" * 100)[:-20], 400),
+        (part("file", b"") + END, 422),
+        (part("file", b"no audio") + END, 422),
+    ],
+)
+def test_a_body_without_one_whole_sound_file_is_refused_and_leaves_nothing(api: Api, body: bytes, status: int) -> None:
+    response = raw(api, body)
+    assert response.status_code == status, response.content
+    assert code_of(response)
+    assert (staged(), Track.objects.count()) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 415),
+        ("multipart/form-data", 400),
+        ("multipart/form-data; boundary=", 400),
+        ("multipart/form-data; boundary=é", 400),
+        ("text/plain", 415),
+        ("", 415),
+    ],
+)
+def test_another_kind_of_body_is_refused(api: Api, kind: str, status: int) -> None:
+    response = raw(api, part("file", b"x") + END, kind)
+    assert (response.status_code, bool(code_of(response))) == (status, True)
+
+
+def test_a_body_of_unknown_length_is_refused(api: Api) -> None:
+    response = raw(api, part("file", b"x") + END, Transfer_Encoding="chunked")
+    assert (response.status_code, code_of(response)) == (411, "length_required")
+
+
+def test_a_file_beyond_the_limit_is_refused(api: Api, settings: Any) -> None:
+    settings.MAX_UPLOAD_BYTES = 1000
+    response = raw(api, part("file", b"x" * 1001) + END)
+    assert (response.status_code, response.json()["limit_name"]) == (413, "max_upload_bytes")
+    assert staged() == []
+
+
+def test_the_same_file_under_one_key_is_one_track(api: Api) -> None:
+    body = part("file", wav_bytes()) + END
+    first, second = raw(api, body, Idempotency_Key="k"), raw(api, body, Idempotency_Key="k")
+    assert (second.status_code, second.json()) == (201, first.json())
+    assert code_of(raw(api, part("file", wav_bytes(0.3)) + END, Idempotency_Key="k")) == "idempotency_mismatch"
+    assert Track.objects.count() == 1
+
+
+def test_a_file_beyond_the_quota_is_refused(api: Api, settings: Any) -> None:
+    settings.QUOTA_BYTES_PER_USER = 100
+    response = raw(api, part("file", wav_bytes()) + END)
+    assert (response.status_code, code_of(response)) == (413, "quota_exceeded")

@@ -1,0 +1,75 @@
+"""What happens to uploads that nobody goes on with."""
+
+import os
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from separation.models import Track
+from separation.uploads.housekeeping import expire_uploads, remove_strays
+from separation.uploads.models import Upload, UploadState
+from separation.uploads.parts import Part, folder
+from tests.integration.uploads.conftest import Tus, staged, wav_bytes
+
+
+def age(upload: Upload, hours: float) -> None:
+    Upload.objects.filter(pk=upload.pk).update(expires_at=timezone.now() - timedelta(hours=hours))
+
+
+def test_an_upload_whose_time_is_up_ends_with_its_bytes(tus: Tus) -> None:
+    location = tus.create(10, b"abcd")["Location"]
+    age(Upload.objects.get(), 1)
+    assert expire_uploads() == 1
+    assert (Upload.objects.get().state, staged()) == (UploadState.EXPIRED, [])
+    assert tus.send("HEAD", location).status_code == 410
+
+
+def test_an_upload_with_time_left_is_left_alone(tus: Tus) -> None:
+    tus.create(10, b"abcd")
+    assert (expire_uploads(), len(staged())) == (0, 1)
+
+
+def test_an_upload_that_is_being_written_to_is_left_alone(tus: Tus) -> None:
+    tus.create(10, b"abcd")
+    upload = Upload.objects.get()
+    age(upload, 1)
+    with Part.of(upload.host, upload.id).locked(0):
+        assert expire_uploads() == 0
+
+
+def test_an_ended_upload_is_forgotten_after_a_day(tus: Tus) -> None:
+    location = tus.create(10)["Location"]
+    tus.send("DELETE", location)
+    age(Upload.objects.get(), 0)
+    expire_uploads()
+    assert Upload.objects.count() == 0
+    assert tus.send("HEAD", location).status_code == 404
+
+
+def test_an_upload_whose_last_byte_came_before_a_crash_becomes_a_track(tus: Tus) -> None:
+    data = wav_bytes()
+    tus.create(len(data), data[:-1])
+    staged()[0].write_bytes(data)
+    Upload.objects.update(offset=len(data))
+    expire_uploads()
+    assert Upload.objects.get().track == Track.objects.get()
+
+
+def test_uploads_of_another_host_are_left_to_it(tus: Tus) -> None:
+    tus.create(10, b"abcd")
+    Upload.objects.update(host="elsewhere", expires_at=timezone.now() - timedelta(hours=1))
+    assert expire_uploads() == 0
+
+
+def test_files_that_no_upload_knows_go_once_they_are_old(tus: Tus) -> None:
+    tus.create(10, b"abcd")
+    known = staged()[0]
+    old, young = folder(settings.HOST_NAME) / "old.part", folder(settings.HOST_NAME) / "young.part"
+    for path in (old, young):
+        path.touch()
+    for path in (old, known):
+        os.utime(path, (time.time() - 7200,) * 2)
+    assert remove_strays() == 1
+    assert staged() == sorted([known, young])

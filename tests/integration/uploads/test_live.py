@@ -1,0 +1,230 @@
+"""Uploads to a real web process over real sockets: disconnects, rivals, trickles, kills, and tuspy as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tusclient.client import TusClient
+
+from tests.integration.uploads.conftest import wav_bytes
+from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer
+
+STALL_SECONDS = 2
+BIG = wav_bytes(1.0) + random.Random(5).randbytes(6 * 1024 * 1024)
+"""A WAV with a long, meaningless tail: 6 MiB that a probe still reads as audio."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    server = LiveServer(tmp_path_factory.mktemp("live"), UPLOAD_STALL_SECONDS=str(STALL_SECONDS))
+    server.manage("migrate", "-v", "0")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def token(server: LiveServer) -> str:
+    return server.add_user("owner")
+
+
+@pytest.fixture
+def wire(server: LiveServer, token: str) -> Wire:
+    return Wire(server, token)
+
+
+def staged(server: LiveServer) -> list[Path]:
+    return sorted((server.data_dir / "staging" / "testhost" / "uploads").iterdir())
+
+
+def part_bytes(server: LiveServer, path: str) -> bytes:
+    return (server.data_dir / "staging" / "testhost" / "uploads" / f"{path.split('/')[-2]}.part").read_bytes()
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Whether the condition comes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def track_sha256(wire: Wire, answer: Answer) -> str:
+    import json
+
+    track = wire.ask("GET", f"/api/v1/tracks/{answer.headers['stemsite-track']}/")
+    return str(json.loads(track.body)["sha256"])
+
+
+def test_a_body_that_ends_early_is_kept_and_called_incomplete(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="8") as connection:
+        connection.sendall(b"abc")
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(connection)
+    assert (answer.status, answer.headers["upload-offset"]) == (400, "3")
+    assert b"upload_incomplete_body" in answer.body
+    assert (wire.offset(path), part_bytes(server, path)) == (3, b"abc")
+
+
+def test_a_client_that_vanishes_loses_nothing_that_arrived(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(1_000_000)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="1000000") as connection:
+        connection.sendall(b"x" * 300_000)
+    assert soon(lambda: wire.offset(path) == 300_000)
+    assert part_bytes(server, path) == b"x" * 300_000
+
+
+def test_a_stale_connection_gives_way_to_a_client_that_resumes(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10") as stale:
+        stale.sendall(b"abcd")
+        time.sleep(0.3)
+        assert wire.offset(path) == 4
+        answer = read_answer(stale)
+    assert (answer.status, answer.headers["upload-offset"]) == (409, "4")
+    assert b"upload_superseded" in answer.body
+    assert wire.patch(path, 4, b"ef").status == 204
+
+
+def test_a_trickle_is_cut_off_with_what_arrived(wire: Wire) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10") as connection:
+        for letter in b"ab":
+            connection.sendall(bytes([letter]))
+            time.sleep(0.2)
+        answer = read_answer(connection)
+    assert (answer.status, answer.headers["upload-offset"]) == (408, "2")
+
+
+def test_rivals_at_one_offset_leave_one_truth(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(4_000_000)
+    bodies = [bytes([letter]) * 1_000_000 for letter in b"abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda body: wire.patch(path, 0, body), bodies))
+    offset, kept = wire.offset(path), part_bytes(server, path)
+    assert len(kept) == offset
+    assert {answer.status for answer in answers} <= {204, 409, 423}
+    winner = bodies[[body[:1] for body in bodies].index(kept[:1])]
+    assert kept[: len(winner)] == winner[:offset]
+
+
+def test_delete_ends_a_running_patch_and_leaves_no_file(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10") as running:
+        running.sendall(b"abcd")
+        time.sleep(0.3)
+        assert wire.ask("DELETE", path).status == 204
+        read_answer(running)
+    assert wire.ask("HEAD", path).status == 410
+    assert not [file for file in staged(server) if file.stem == path.split("/")[-2]]
+
+
+def test_a_chunked_body_is_refused(wire: Wire) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Transfer_Encoding="chunked", Connection="close") as connection:
+        connection.sendall(b"3\r\nabc\r\n0\r\n\r\n")
+        answer = read_answer(connection)
+    assert answer.status == 411
+
+
+def test_an_offset_given_twice_is_refused(wire: Wire) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0\r\nUpload-Offset: 0", Content_Length="1") as connection:
+        connection.sendall(b"a")
+        assert read_answer(connection).status == 400
+
+
+@pytest.mark.parametrize("path", ["/api/v1/models/", "/api/v1/jobs/not-there/"])
+def test_an_answer_to_head_has_no_body(wire: Wire, path: str) -> None:
+    assert wire.ask("HEAD", path).body == b""
+
+
+def test_a_file_in_one_multipart_request_leaves_nothing_in_staging(wire: Wire, server: LiveServer) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    before = staged(server)
+    answer = wire.ask(
+        "POST", "/api/v1/tracks/", head + BIG + b"\r\n--b--\r\n", Content_Type="multipart/form-data; boundary=b"
+    )
+    assert (answer.status, staged(server)) == (201, before)
+
+
+def test_a_multipart_client_that_vanishes_leaves_nothing(wire: Wire, server: LiveServer) -> None:
+    before = staged(server)
+    kind = "multipart/form-data; boundary=b"
+    with wire.open("POST", "/api/v1/tracks/", Content_Type=kind, Content_Length="1000000") as connection:
+        connection.sendall(
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + b"x" * 9999
+        )
+    assert soon(lambda: staged(server) == before)
+
+
+def test_tuspy_uploads_as_it_is(server: LiveServer, token: str, wire: Wire) -> None:
+    client = TusClient(f"{server.url}/api/v1/uploads/", headers={"Authorization": f"Bearer {token}"})
+    uploader = client.uploader(
+        file_stream=io.BytesIO(BIG), chunk_size=2**20, metadata={"filename": "tuspy.wav"}, upload_checksum=True
+    )
+    uploader.upload()
+    answer = wire.ask("HEAD", uploader.url.removeprefix(server.url))
+    assert track_sha256(wire, answer) == hashlib.sha256(BIG).hexdigest()
+
+
+def test_tuspy_resumes_where_it_was_stopped(server: LiveServer, token: str, wire: Wire) -> None:
+    client = TusClient(f"{server.url}/api/v1/uploads/", headers={"Authorization": f"Bearer {token}"})
+    first = client.uploader(file_stream=io.BytesIO(BIG), chunk_size=2**20)
+    first.upload(stop_at=3 * 2**20)
+    second = client.uploader(file_stream=io.BytesIO(BIG), chunk_size=2**20, url=first.url)
+    assert second.offset == 3 * 2**20
+    second.upload()
+    answer = wire.ask("HEAD", first.url.removeprefix(server.url))
+    assert track_sha256(wire, answer) == hashlib.sha256(BIG).hexdigest()
+
+
+def test_many_uploads_at_once_all_arrive_whole(wire: Wire) -> None:
+    def upload(number: int) -> bool:
+        data = wav_bytes(0.5) + random.Random(number).randbytes(500_000)
+        path = wire.create(len(data))
+        assert wire.patch(path, 0, data[:250_000]).status == 204
+        return track_sha256(wire, wire.patch(path, 250_000, data[250_000:])) == hashlib.sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(upload, range(16)))
+
+
+def test_a_killed_web_process_loses_no_committed_byte(server: LiveServer, wire: Wire) -> None:
+    path, seed = wire.create(len(BIG)), random.Random(7)
+    for _ in range(4):
+        offset = wire.offset(path)
+        sender = threading.Thread(target=_send_slowly, args=(wire, path, offset), daemon=True)
+        sender.start()
+        time.sleep(seed.uniform(0.05, 0.3))
+        server.kill()
+        sender.join()
+        server.start()
+        assert wire.offset(path) >= offset
+        assert part_bytes(server, path)[: wire.offset(path)] == BIG[: wire.offset(path)]
+        step = wire.patch(path, wire.offset(path), BIG[wire.offset(path) :][:500_000])
+        assert step.status == 204
+    answer = wire.patch(path, wire.offset(path), BIG[wire.offset(path) :])
+    assert track_sha256(wire, answer) == hashlib.sha256(BIG).hexdigest()
+
+
+def _send_slowly(wire: Wire, path: str, offset: int) -> None:
+    """Part of a PATCH, in small pieces until the server is gone."""
+    rest = BIG[offset:]
+    try:
+        with wire.open("PATCH", path, Upload_Offset=str(offset), Content_Length=str(len(rest))) as connection:
+            for start in range(0, len(rest), 50_000):
+                connection.sendall(rest[start : start + 50_000])
+                time.sleep(0.01)
+    except OSError:
+        return
