@@ -143,6 +143,9 @@ class SeparationJob(models.Model):
             models.Index(fields=["-created_at", "-id"], name="job_by_age"),
             models.Index(fields=["state", "-created_at", "-id"], name="job_by_state"),
             models.Index(
+                fields=["reason", "-created_at", "-id"], name="job_by_reason", condition=~models.Q(reason="")
+            ),
+            models.Index(
                 fields=["-priority", "queued_at", "id"], name="job_waiting", condition=models.Q(state="queued")
             ),
             models.Index(

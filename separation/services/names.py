@@ -19,7 +19,8 @@ def clean_name(name: str) -> str:
     """
     last = PureWindowsPath(name).name if "\\" in name else PurePosixPath(name).name
     visible = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c) not in DROPPED)
-    return _shortened(visible.strip()) or NAMELESS
+    name = _shortened(visible.strip())
+    return NAMELESS if name in ("", ".", "..") else name
 
 
 def _shortened(name: str) -> str:

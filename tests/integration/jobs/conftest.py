@@ -30,7 +30,7 @@ def folders(tmp_path: Path, settings) -> Iterator[None]:  # type: ignore[no-unty
     stopping.withdraw()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def ready_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in needs no weights."""
     monkeypatch.setattr(catalog, "is_ready", lambda name, model_dir: name in catalog.MODELS)
@@ -58,7 +58,7 @@ def make_track(user: User) -> MakeTrack:
 
 
 @pytest.fixture
-def make_job(make_track: MakeTrack) -> MakeJob:
+def make_job(make_track: MakeTrack, ready_models: None) -> MakeJob:
     def make(script: str = "", *, owner: User | None = None, **options: object) -> SeparationJob:
         track = make_track(script, owner=owner)
         return submit(track.owner, track, parse_options({"model": "starter", **options}), force=True)
