@@ -13,27 +13,24 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from django.db import OperationalError, transaction
-from django.db.models import F, Sum
+from django.db.models import F
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from memory import reasons
-from memory.conf import MIB, MemorySettings, is_light, memory_settings
-from memory.models import Host, Reservation, ServiceProcess
+from memory.conf import MemorySettings, is_light, memory_settings
+from memory.models import Host, Reservation
 from memory.monitor import MemoryMonitor
-from memory.pressure import Level, Pressure, floor_bytes, judge, victim
-from memory.queueing import Blocked, Candidate, Charge, Room, light_share, plan
+from memory.pressure import Level, Pressure, judge, victim
+from memory.queueing import Blocked, Candidate, Room, light_share, plan
 from memory.retries import is_busy, retry_busy
+from memory.rooms import budget_of, host_of_the_workers, live_hosts, room_of
 from memory.samples import record_operation
 
 logger = logging.getLogger(__name__)
 
-BUDGET_SHARE = 0.85
-"""Of effective memory, when MEMORY_BUDGET_MB is 0; the rest is the operating system's."""
-SERVICE_MIN_BYTES = 384 * MIB
-"""Kept for the service's own processes even while they have not reported more."""
-PROCESS_ALIVE = timedelta(minutes=2)
-HOST_ALIVE = timedelta(minutes=5)
+DRAINING_SEEN = timedelta(minutes=1)
+"""A head of the queue that no admission has met for this long has gone, and holds nobody back."""
 
 
 class HostMemory(Protocol):
@@ -125,7 +122,7 @@ class ConcurrentOperationLimiter:
         if turn.pressure.level is not Level.CALM:
             return None
         decision = plan(candidates, turn.room, now=turn.now, patience=self._patience(), blocked=_blocked_on(turn.host))
-        self._remember_blocked(turn.host, decision.blocked)
+        self._remember_blocked(turn, decision.blocked)
         for candidate in decision.order:
             reservation = self._admit(turn, candidate, kind, lease_seconds, on_admit)
             if reservation is not None:
@@ -200,20 +197,26 @@ class ConcurrentOperationLimiter:
             self.release(reservation.pk)
 
     def _refuse_if_full(self, turn: _Turn, wanted: Candidate, *, light: bool) -> None:
-        most = turn.room.budget if light else min(turn.room.heavy_budget, self._settings().process_memory_limit)
+        room, drained = turn.room, self._is_drained(turn)
+        most = room.budget if light else min(room.heavy_budget, self._settings().process_memory_limit)
         if wanted.bytes > most:
             raise NotAdmitted(reasons.too_big(wanted.bytes, most), retry_after=0, can_never_fit=True)
         if turn.pressure.level is not Level.CALM:
             raise NotAdmitted(turn.pressure.message, retry_after=10)
-        blocked = _blocked_on(turn.host)
-        drained = blocked is not None and turn.now - blocked.since >= self._patience()
-        if not light and (turn.room.free_slots == 0 or drained):
-            raise NotAdmitted(
-                reasons.places_taken(turn.room) if not drained else "a job that waits is next", retry_after=10
-            )
-        free = turn.room.free_light(drained_for_heavy=drained) if light else turn.room.free_heavy
+        if not light and room.free_slots == 0:
+            raise NotAdmitted(reasons.places_taken(room), retry_after=10)
+        if not light and drained:
+            raise NotAdmitted("a job that has waited for long is next", retry_after=10)
+        free = room.free_light(drained_for_heavy=drained) if light else room.free_heavy
         if wanted.bytes > free:
             raise NotAdmitted(reasons.needs(wanted.bytes, free), retry_after=5)
+
+    def _is_drained(self, turn: _Turn) -> bool:
+        """Whether the host is being emptied for a job that was held up for long enough, and still waits."""
+        blocked, seen = _blocked_on(turn.host), turn.host.blocked_seen
+        if blocked is None or seen is None or turn.now - seen > DRAINING_SEEN:
+            return False
+        return turn.now - blocked.since >= self._patience()
 
     # --- while it runs, and after
 
@@ -256,7 +259,7 @@ class ConcurrentOperationLimiter:
 
     def budget(self) -> int:
         """Bytes that all operations of this host may hold together."""
-        return self._budget(self._probe.host().effective_limit)
+        return budget_of(self.host_name, self._probe.host().effective_limit, self._settings())
 
     def heavy_budget(self) -> int:
         """The part of the budget that heavy operations may hold; the rest is for light ones."""
@@ -269,19 +272,28 @@ class ConcurrentOperationLimiter:
 
     def largest_operation(self) -> int:
         """Bytes of the largest heavy operation that this or another live host can admit."""
-        others = Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE).exclude(name=self.host_name)
+        others = live_hosts().exclude(name=self.host_name)
         shares = [self.heavy_budget(), *others.values_list("heavy_bytes", flat=True)]
         return min(max(shares), self._settings().process_memory_limit)
 
     def waiting_reasons(self, candidates: Sequence[Candidate]) -> dict[str, str]:
-        """Why each candidate has not been admitted here yet, by key, in words with numbers. Changes nothing."""
-        blocked = Host.objects.filter(name=self.host_name).values_list("blocked_key", flat=True).first()
-        return reasons.waiting_reasons(candidates, self.room(), self.pressure(), held_for=blocked or "")
+        """Why each candidate has not been admitted yet, by key, in words with numbers. Changes nothing.
+
+        Speaks of this host; if it has no workers and another live host does, of that one, as it was last seen.
+        """
+        elsewhere = host_of_the_workers(self.host_name)
+        if elsewhere is not None:
+            room, pressure = self._room_seen(elsewhere), judge(elsewhere.available_bytes, elsewhere.effective_bytes)
+        else:
+            room, pressure = self.room(), self.pressure()
+        name = elsewhere.name if elsewhere else self.host_name
+        blocked = Host.objects.filter(name=name).values_list("blocked_key", flat=True).first()
+        return reasons.waiting_reasons(candidates, room, pressure, held_for=blocked or "")
 
     def room(self) -> Room:
         """The budget, what runs against it, and what is left, now."""
         reading = self._probe.host()
-        return self._room(reading, self._budget(reading.effective_limit))
+        return self._room(reading, budget_of(self.host_name, reading.effective_limit, self._settings()))
 
     # --- host pressure
 
@@ -307,12 +319,14 @@ class ConcurrentOperationLimiter:
 
     def _take_turn(self) -> _Turn:
         """Locks the host's row by updating it; everything else is read afterwards."""
-        reading = self._probe.host()
+        reading, name = self._probe.host(), self.host_name
         self._touch_host(reading)
-        host = Host.objects.get(name=self.host_name)
-        budget = self._budget(reading.effective_limit)
-        Host.objects.filter(pk=host.pk).update(budget_bytes=budget, heavy_bytes=budget - light_share(budget))
-        return _Turn(host, host.last_seen, self._room(reading, budget), self.pressure())
+        host = Host.objects.get(name=name)
+        budget = budget_of(name, reading.effective_limit, self._settings())
+        if budget != host.budget_bytes:
+            Host.objects.filter(pk=name).update(budget_bytes=budget, heavy_bytes=budget - light_share(budget))
+        pressure = judge(reading.available, reading.effective_limit)
+        return _Turn(host, host.last_seen, self._room(reading, budget), pressure)
 
     def _touch_host(self, reading: HostMemory) -> None:
         row = Host.objects.filter(name=self.host_name)
@@ -321,28 +335,34 @@ class ConcurrentOperationLimiter:
             Host.objects.bulk_create([Host(name=self.host_name)], ignore_conflicts=True)
 
     def _room(self, reading: HostMemory, budget: int) -> Room:
-        held = Reservation.objects.held().filter(host_id=self.host_name)
-        running = tuple(Charge(r.key, r.owner, r.bytes, r.observed_bytes, r.heavy) for r in held)
-        available = max(0, reading.available - floor_bytes(reading.effective_limit))
-        return Room(budget, self._settings().max_concurrent_operations, running, available)
+        return room_of(
+            self.host_name,
+            budget=budget,
+            effective=reading.effective_limit,
+            available=reading.available,
+            slots=self._settings().max_concurrent_operations,
+        )
 
-    def _budget(self, effective: int) -> int:
-        budget = self._settings().memory_budget
-        if budget is not None:
-            return min(budget, effective)
-        return max(0, int(effective * BUDGET_SHARE) - self._service_bytes())
-
-    def _service_bytes(self) -> int:
-        alive = ServiceProcess.objects.filter(host_id=self.host_name, last_seen__gt=Now() - PROCESS_ALIVE)
-        return max(SERVICE_MIN_BYTES, alive.aggregate(total=Sum("rss_bytes"))["total"] or 0)
+    def _room_seen(self, host: Host) -> Room:
+        return room_of(
+            host.name,
+            budget=host.budget_bytes,
+            effective=host.effective_bytes,
+            available=host.available_bytes,
+            slots=self._settings().max_concurrent_operations,
+        )
 
     def _patience(self) -> timedelta:
         return timedelta(seconds=self._settings().backfill_seconds)
 
-    def _remember_blocked(self, host: Host, blocked: Blocked | None) -> None:
-        key, since = (blocked.key, blocked.since) if blocked else ("", None)
-        if (key, since) != (host.blocked_key, host.blocked_since):
-            Host.objects.filter(pk=host.pk).update(blocked_key=key, blocked_since=since)
+    def _remember_blocked(self, turn: _Turn, blocked: Blocked | None) -> None:
+        if blocked is None and turn.host.blocked_since is None:
+            return
+        Host.objects.filter(pk=turn.host.pk).update(
+            blocked_key=blocked.key if blocked else "",
+            blocked_since=blocked.since if blocked else None,
+            blocked_seen=turn.now if blocked else None,
+        )
 
 
 def _renew(reservation_id: int, observed: int) -> bool:

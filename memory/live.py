@@ -8,25 +8,24 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, QuerySet, Sum
-from django.db.models.functions import Now
+from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from memory.conf import MemorySettings, memory_settings
 from memory.estimates import RECENT
 from memory.layers import enforcement_layers
-from memory.limiter import HOST_ALIVE, PROCESS_ALIVE, ConcurrentOperationLimiter
+from memory.limiter import ConcurrentOperationLimiter
 from memory.models import (
     Host,
     MemoryIncident,
     PeakObservation,
     Reservation,
     SampleSubject,
-    ServiceProcess,
     UsageSample,
 )
 from memory.monitor import MemoryMonitor
 from memory.queueing import Candidate
+from memory.rooms import live_hosts, live_processes
 
 QueueSource = Callable[[], Sequence[Candidate]]
 
@@ -98,11 +97,7 @@ def _settings(settings: MemorySettings) -> dict[str, Any]:
 def _hosts() -> list[dict[str, Any]]:
     held = Reservation.objects.held().order_by().values_list("host_id")
     running = {host: (count, size) for host, count, size in held.annotate(n=Count("id"), size=Sum("bytes"))}
-    return [_host_row(host, *running.get(host.name, (0, 0))) for host in _live_hosts()]
-
-
-def _live_hosts() -> QuerySet[Host]:
-    return Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE)
+    return [_host_row(host, *running.get(host.name, (0, 0))) for host in live_hosts()]
 
 
 def _host_row(host: Host, running: int, reserved: int) -> dict[str, Any]:
@@ -119,7 +114,6 @@ def _host_row(host: Host, running: int, reserved: int) -> dict[str, Any]:
 
 
 def _processes(settings: MemorySettings) -> list[dict[str, Any]]:
-    alive = ServiceProcess.objects.filter(last_seen__gt=Now() - PROCESS_ALIVE)
     return [
         {
             "host": row.host_id,
@@ -132,7 +126,7 @@ def _processes(settings: MemorySettings) -> list[dict[str, Any]]:
             "reason": row.reason,
             "last_seen": _iso(row.last_seen),
         }
-        for row in alive.order_by("host_id", "role", "pid")[:SHOWN_OPERATIONS]
+        for row in live_processes().order_by("host_id", "role", "pid")[:SHOWN_OPERATIONS]
     ]
 
 

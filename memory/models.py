@@ -20,6 +20,7 @@ class Host(models.Model):
     available_bytes = models.PositiveBigIntegerField(default=0, help_text="when last seen")
     blocked_key = models.CharField(max_length=255, blank=True, help_text="head of the queue that did not fit")
     blocked_since = models.DateTimeField(null=True)
+    blocked_seen = models.DateTimeField(null=True, help_text="when an admission last found it waiting")
     last_seen = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -58,12 +58,14 @@ class Room:
     """A host's budget, what runs on it, and what is left. Sizes in bytes.
 
     `available` is what the machine can really give now, less a safety floor; None if it cannot be told.
+    `busy_elsewhere` names the owner of each heavy operation on other hosts.
     """
 
     budget: int
     slots: int
     running: tuple[Charge, ...] = ()
     available: int | None = None
+    busy_elsewhere: tuple[str, ...] = ()
 
     @property
     def heavy_budget(self) -> int:
@@ -128,13 +130,13 @@ class Plan:
     blocked: Blocked | None
 
 
-def running_by_owner(running: Sequence[Charge]) -> Mapping[str, int]:
-    return Counter(charge.owner for charge in running if charge.heavy)
+def running_by_owner(room: Room) -> Mapping[str, int]:
+    return Counter([*(charge.owner for charge in room.running if charge.heavy), *room.busy_elsewhere])
 
 
-def in_order(candidates: Sequence[Candidate], running: Sequence[Charge]) -> list[Candidate]:
+def in_order(candidates: Sequence[Candidate], room: Room) -> list[Candidate]:
     """Fewest running of the same owner, then highest priority, then longest waiting, then key."""
-    busy = running_by_owner(running)
+    busy = running_by_owner(room)
     return sorted(candidates, key=lambda c: (busy.get(c.owner, 0), -c.priority, c.waiting_since, c.key))
 
 
@@ -145,7 +147,7 @@ def plan(
 
     `blocked` is what an earlier plan returned; keep the new one. Those that can never fit here are left out.
     """
-    possible = [c for c in in_order(candidates, room.running) if room.can_ever_fit(c.bytes)]
+    possible = [c for c in in_order(candidates, room) if room.can_ever_fit(c.bytes)]
     blocked = _still_blocked(possible, room, blocked, now)
     patient = blocked is None or now - blocked.since < patience
     return Plan(tuple(_admissible(possible, room, patient=patient)), blocked)

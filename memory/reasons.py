@@ -12,7 +12,7 @@ def waiting_reasons(
 ) -> dict[str, str]:
     """By key, e.g. "needs 1.0 GB, 0.4 GB free; 2 jobs ahead". `held_for` is the key of the one others wait for."""
     reasons, ahead = {}, 0
-    for candidate in in_order(candidates, room.running):
+    for candidate in in_order(candidates, room):
         possible = room.can_ever_fit(candidate.bytes)
         reasons[candidate.key] = _why(candidate, room, pressure, held_for) + (_queue(ahead) if possible else "")
         ahead += possible

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from memory.conf import MIB, MemorySettings
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
-from memory.models import Host, Reservation, UsageSample
+from memory.models import Host, Reservation, ServiceProcess, UsageSample
 from memory.queueing import Candidate
 from tests.unit.memory_admission.builders import FakeProbe, candidate, memory, probe
 
@@ -251,9 +251,26 @@ def test_a_head_that_was_held_up_for_long_keeps_heavy_newcomers_out() -> None:
     subject = limiter(backfill_seconds=0.0)
     claim(subject, candidate("a", 1000))
     assert claim(subject, candidate("big", 1500, waited=9), candidate("small", 10)) is None
-    with pytest.raises(NotAdmitted, match="a job that waits is next"):
+    with pytest.raises(NotAdmitted, match="a job that has waited for long is next"):
         subject.reserve(kind="separate", key="from a terminal", bytes=10 * MIB, lease_seconds=60)
     assert subject.reserve(kind="probe", key="p", bytes=10 * MIB, lease_seconds=60).pk
+
+
+def test_a_head_that_nobody_has_met_for_a_while_holds_nobody_back() -> None:
+    subject = limiter(backfill_seconds=0.0)
+    claim(subject, candidate("a", 1000))
+    claim(subject, candidate("big", 1500, waited=9))
+    Host.objects.update(blocked_seen=Now() - timedelta(minutes=2))
+    assert subject.reserve(kind="separate", key="from a terminal", bytes=10 * MIB, lease_seconds=60).pk
+
+
+def test_a_host_without_workers_speaks_of_the_one_that_has_them() -> None:
+    workers = Host.objects.create(
+        name="beta", budget_bytes=1024 * MIB, effective_bytes=8192 * MIB, available_bytes=8192 * MIB
+    )
+    ServiceProcess.objects.create(host=workers, role="worker", pid=1)
+    reasons = limiter().waiting_reasons([candidate("a", 900)])
+    assert reasons == {"a": "needs 900 MB, more than the 832 MB that one operation can have here"}
 
 
 def test_a_calm_host_has_no_victim() -> None:

@@ -22,22 +22,27 @@ def keys(*candidates: object, in_room: Room, blocked: Blocked | None = None) -> 
 
 def test_the_owner_with_fewer_running_goes_first() -> None:
     busy, idle = candidate("busy", 1, owner="ann", priority=9, waited=90), candidate("idle", 1, owner="bob")
-    assert [c.key for c in in_order([busy, idle], [charge("x", 1, owner="ann")])] == ["idle", "busy"]
+    assert [c.key for c in in_order([busy, idle], room(charge("x", 1, owner="ann")))] == ["idle", "busy"]
+
+
+def test_what_an_owner_runs_on_other_hosts_counts_too() -> None:
+    busy, idle = candidate("busy", 1, owner="ann", waited=90), candidate("idle", 1, owner="bob")
+    assert [c.key for c in in_order([busy, idle], Room(BUDGET, 3, busy_elsewhere=("ann",)))] == ["idle", "busy"]
 
 
 def test_light_operations_do_not_count_against_their_owner() -> None:
     older, newer = candidate("older", 1, owner="ann", waited=9), candidate("newer", 1, owner="bob")
-    ordered = in_order([newer, older], [charge("probe", 1, owner="ann", heavy=False)])
+    ordered = in_order([newer, older], room(charge("probe", 1, owner="ann", heavy=False)))
     assert [c.key for c in ordered] == ["older", "newer"]
 
 
 def test_among_equals_priority_comes_before_age() -> None:
     old, urgent = candidate("old", 1, waited=90), candidate("urgent", 1, priority=1)
-    assert [c.key for c in in_order([old, urgent], [])] == ["urgent", "old"]
+    assert [c.key for c in in_order([old, urgent], room())] == ["urgent", "old"]
 
 
 def test_among_equals_of_one_priority_the_oldest_goes_first() -> None:
-    assert [c.key for c in in_order([candidate("a", 1, waited=1), candidate("b", 1, waited=2)], [])] == ["b", "a"]
+    assert [c.key for c in in_order([candidate("a", 1, waited=1), candidate("b", 1, waited=2)], room())] == ["b", "a"]
 
 
 def test_a_smaller_one_may_overtake_a_head_that_does_not_fit() -> None:
