@@ -12,26 +12,35 @@ RESCAN_SECONDS = 0.005
 def send(tree: Tree, pid: int, started: float, number: int) -> bool:
     """Send a signal to the process that had `pid` at its start time; False when that one has ended."""
     try:
-        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-    except OSError:
+        handle = _handle(pid)
+    except ProcessLookupError:
         return False
     try:
-        if tree.started(pid) != started:
-            return False
-        _deliver(pid, handle, number)
-    except OSError:
-        return False
+        return tree.started(pid) == started and _deliver(pid, handle, number)
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _handle(pid: int) -> int | None:
+    """A descriptor that goes on meaning this process (Linux 5.3); None where there is none to be had."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except (OSError, AttributeError):  # another system, an old kernel, a sandbox that forbids it
+        return None
+
+
+def _deliver(pid: int, handle: int | None, number: int) -> bool:
+    try:
+        if handle is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        return False
     return True
-
-
-def _deliver(pid: int, handle: int | None, number: int) -> None:
-    if handle is None:
-        os.kill(pid, number)
-    else:
-        signal.pidfd_send_signal(handle, number)
 
 
 def members(tree: Tree, root: int, *, thorough: bool = False) -> dict[int, float]:

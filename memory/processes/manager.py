@@ -59,17 +59,19 @@ class ProcessResourceManager:
         env: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
         on_sample: Callable[[TreeSample], None] | None = None,
+        on_warning: Callable[[int], None] | None = None,
         should_stop: Callable[[], EndReason | None] | None = None,
     ) -> Outcome:
         """Run `argv` to its end; when this returns or raises, its whole process tree is gone.
 
         `on_line` gets each line of its standard output (cut at 1 MiB), `on_sample` a reading about every poll
-        interval, and `should_stop` is asked every 100 ms; an answer of CANCELLED ends the tree with grace,
-        HOST_OUT_OF_MEMORY at once. A program that can't be started is an Outcome too (FAILED). What a callback
-        raises ends the tree and goes through to the caller.
+        interval, `on_warning` once the bytes held when 85 % of the limit were passed. `should_stop` is asked every
+        100 ms; an answer of CANCELLED ends the tree with grace, HOST_OUT_OF_MEMORY at once. All are called in the
+        caller's thread, and none of them holds up enforcement; what one raises ends the tree and goes through.
+        A program that can't be started is an Outcome too (FAILED).
         """
         wall = self._walls(limits.memory_bytes, label)
-        callbacks = Callbacks(on_line, on_sample, self._warner(label, limits), should_stop)
+        callbacks = Callbacks(on_line, on_sample, self._warner(label, limits, on_warning), should_stop)
         try:
             return self._supervise(argv, limits, label, wall, callbacks, cwd, env)
         finally:
@@ -138,10 +140,14 @@ class ProcessResourceManager:
         logger.log(logging.INFO if expected else logging.WARNING, "%s: %s", label, outcome.message)
         return outcome
 
-    def _warner(self, label: str, limits: OperationLimits) -> Callable[[int], None]:
+    def _warner(
+        self, label: str, limits: OperationLimits, on_warning: Callable[[int], None] | None
+    ) -> Callable[[int], None]:
         def warn(used: int) -> None:
             limit = format_bytes(limits.memory_bytes)
             logger.warning("%s: holds %s, and its limit is %s", label, format_bytes(used), limit)
+            if on_warning is not None:
+                on_warning(used)
 
         return warn
 

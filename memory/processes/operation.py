@@ -7,6 +7,7 @@ them; decides nothing about what an end means (see `classify`).
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import selectors
 import signal
@@ -22,6 +23,8 @@ from memory.probes.tree import tree_for
 from memory.processes.classify import Evidence
 from memory.processes.contract import EndReason, OperationLimits, TreeSample
 from memory.processes.lines import LineSplitter, Tail
+
+logger = logging.getLogger(__name__)
 
 GUARDIAN = Path(__file__).resolve().parent.parent / "guardian" / "__main__.py"
 READ_BYTES = 64 * 1024
@@ -54,6 +57,7 @@ class Operation:
         self._members: dict[int, float] = {}
         self._requested: EndReason | None = None
         self._ended = False
+        self._silent = True
         self._open = contextlib.ExitStack()
         self._selector = self._open.enter_context(selectors.DefaultSelector())
         self._started_at = self._heard_at = time.monotonic()
@@ -132,8 +136,8 @@ class Operation:
     def wait(self) -> Evidence:
         """Relay until the guardian reports that the tree is gone; what callbacks raise goes through."""
         while not self._ended and self._status in self._registered():
-            quiet = self._relay(ASK_SECONDS)
-            self._ask(quiet)
+            self._relay(ASK_SECONDS)
+            self._ask()
         if not self._ended:
             self._end_members()
         self._drain()
@@ -143,15 +147,14 @@ class Operation:
     def _registered(self) -> Mapping[Any, selectors.SelectorKey]:
         return self._selector.get_map() or {}
 
-    def _relay(self, seconds: float) -> bool:
-        """Pass on what has arrived, waiting up to `seconds` for it; True when nothing had."""
-        events = self._selector.select(seconds)
-        for key, _mask in events:
+    def _relay(self, seconds: float) -> None:
+        """Pass on what has arrived, waiting up to `seconds` for it."""
+        self._silent = True
+        for key, _mask in self._selector.select(seconds):
             chunk = os.read(key.fd, READ_BYTES)
             if not chunk:
                 self._selector.unregister(key.fd)
             key.data(chunk)
-        return not events
 
     def _drain(self) -> None:
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -160,6 +163,7 @@ class Operation:
         self._tell(self._lines.finish())
 
     def _on_stdout(self, chunk: bytes) -> None:
+        self._silent = False
         if b"\n" in chunk:
             self._heard_at = time.monotonic()
         self._tell(self._lines.feed(chunk))
@@ -169,18 +173,22 @@ class Operation:
             for line in lines:
                 self.callbacks.on_line(line)
 
-    def _ask(self, quiet: bool) -> None:
+    def _ask(self) -> None:
         """Ask the caller, and the clock, whether to go on."""
         now = time.monotonic()
         if self._requested is not None or now < self._ask_at:
             return
         self._ask_at = now + ASK_SECONDS
         wanted = self.callbacks.should_stop() if self.callbacks.should_stop is not None else None
-        stall = self.limits.stall_seconds
-        if wanted is None and quiet and stall is not None and now - self._heard_at > stall:
+        if wanted is None and self._has_stalled(now):
             wanted = EndReason.STALLED
         if wanted is not None:
             self._request(wanted)
+
+    def _has_stalled(self, now: float) -> bool:
+        """Not while there is more to read: what was said during a slow callback is still in the pipe."""
+        stall = self.limits.stall_seconds
+        return stall is not None and self._silent and now - self._heard_at > stall
 
     def _request(self, reason: EndReason) -> None:
         """With the machine out of memory there is no time for a grace period."""
@@ -220,6 +228,8 @@ class Operation:
     def _on_end(self, report: dict[str, Any]) -> None:
         status: int | None = report["status"]  # None for a program that survived SIGKILL
         self._ended = True
+        if report["left"]:
+            logger.error("processes %s could not be ended", report["left"])
         self.cpu_seconds = report["cpu_seconds"]
         self._note(
             cause=report["ended"],

@@ -6,6 +6,7 @@ that looks at it every 100 ms with psutil, as is usual.
 """
 
 import argparse
+import logging
 import subprocess
 import sys
 import time
@@ -119,6 +120,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-peer", action="store_true", help="leave out the column of the psutil supervisor")
     arguments = parser.parse_args()
+    logging.getLogger("memory").setLevel(logging.CRITICAL)
     return 0 if show(measure(arguments.limits_mb, arguments.runs, peer=not arguments.no_peer)) else 1
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,22 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_child_that_only_writes_errors_has_stalled(lab: Lab) -> None:
+    code = "import sys, time\nwhile True:\n print('busy', file=sys.stderr, flush=True)\n time.sleep(0.01)"
+    assert lab.run(code, stall_seconds=0.3, wall_seconds=10).reason is EndReason.STALLED
+
+
+def test_what_was_said_during_a_slow_callback_is_no_stall(lab: Lab) -> None:
+    """The first line's callback takes longer than a stall; the lines written meanwhile are heard first."""
+    code = "import time\nfor n in range(12):\n print(n, flush=True)\n time.sleep(0.05)"
+    outcome = lab.run(code, stall_seconds=0.4, on_line=lambda line: time.sleep(0.9 if line == "0" else 0))
+    assert outcome.reason is EndReason.COMPLETED
+
+
+def test_the_caller_is_warned_once_before_the_limit(lab: Lab) -> None:
+    warnings: list[int] = []
+    lab.run(children.LEAKS_SLOWLY, limit_mb=100, on_warning=warnings.append)
+    [used] = warnings
+    assert 85 * MIB < used <= 100 * MIB

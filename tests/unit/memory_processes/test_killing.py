@@ -1,5 +1,6 @@
 """Only the process that was meant is ever ended."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -47,3 +48,15 @@ def test_everyone_below_a_process_is_ended_and_the_process_itself_is_not(child: 
         assert parent.poll() is None
         parent.stdin.close()
     assert child.poll() is None
+
+
+@pytest.mark.parametrize("refusal", [PermissionError, OSError(38, "not implemented"), AttributeError])
+def test_a_sandbox_without_process_descriptors_can_still_end_a_process(
+    child: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    def refuse(_pid: int) -> int:
+        raise refusal
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert killing.send(ProcTree(), child.pid, ProcTree().started(child.pid) or 0.0, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
