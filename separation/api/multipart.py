@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from rest_framework.parsers import BaseParser
 
 from separation.api.problems import Problem
+from separation.services.numbers import number, whole
 from separation.uploads import limits
 from separation.uploads.body import GuardedBody
 from separation.uploads.parts import folder
@@ -110,7 +111,7 @@ def received_file(request: HttpRequest, user: User) -> Iterator[Received]:
     announced = _announced(request)
     limits.check_length(user, max(1, announced - MOST_OVERHEAD))
     place = folder(settings.HOST_NAME) / f"{uuid4()}.part"
-    handler = ToStaging(place, settings.MAX_UPLOAD_BYTES)
+    handler = ToStaging(place, whole("MAX_UPLOAD_BYTES"))
     try:
         _parse(request, handler, announced)
         yield _checked(handler)
@@ -131,10 +132,10 @@ def _announced(request: HttpRequest) -> int:
 
 
 def _parse(request: HttpRequest, handler: ToStaging, announced: int) -> None:
-    stall = float(settings.UPLOAD_STALL_SECONDS)
+    stall = number("UPLOAD_STALL_SECONDS")
     with GuardedBody.of(request, announced, stop_file=handler.path.with_suffix(".stop"), stall_seconds=stall) as body:
         try:
-            MultiPartParser(request.META, body, [handler], "utf-8").parse()
+            MultiPartParser(request.META, cast(Any, body), [handler], "utf-8").parse()
         except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, UnicodeError) as error:
             raise Problem(400, "bad_request", "The body is not well-formed multipart/form-data.") from error
     if body.ended and handler.problem is None:

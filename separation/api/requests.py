@@ -53,7 +53,7 @@ class JobRequestSerializer(OptionsSerializer):
 class BatchRequestSerializer(serializers.Serializer):
     """Several jobs at once."""
 
-    jobs = JobRequestSerializer(many=True, min_length=1, max_length=LARGEST_BATCH)
+    jobs = serializers.ListField(child=JobRequestSerializer(), min_length=1, max_length=LARGEST_BATCH)
 
 
 def take_uuid(body: dict[str, Any], field: str) -> UUID:

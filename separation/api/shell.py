@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.response import HttpResponseBase
 
 from separation.api.problems import Problem, from_service_error, internal_error, not_found, problem_response
 from separation.errors import ServiceError
+
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 
 def as_problem(error: Exception) -> Problem | None:
@@ -31,7 +35,7 @@ def as_problem(error: Exception) -> Problem | None:
     return None
 
 
-def answered(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+def answered(request: HttpRequest, answer: Callable[[], Response]) -> Response | HttpResponse:
     """The answer, or the problem it raised. Never raises: an API client always gets a document it can read."""
     try:
         return answer()

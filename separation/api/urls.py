@@ -1,13 +1,13 @@
 """Where the API lives, below /api/. Each address ends with a slash, except files."""
 
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from separation.api.docs import Docs
 from separation.api.fallback import unknown
 from separation.api.views import account, files, jobs, service, tracks
 
-v1 = [
+v1: list[URLPattern | URLResolver] = [
     path("", include("separation.uploads.urls")),
     path("tracks/", tracks.TrackList.as_view(), name="api-tracks"),
     path("tracks/<uuid:id>/", tracks.TrackDetail.as_view(), name="api-track"),

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from separation.api.problems import Problem
 from separation.models import Stem, Track
+from separation.services.numbers import whole
 from separation.uploads.models import Upload, UploadState
 
 DISK_MARGIN = 64 * 1024 * 1024
@@ -29,8 +30,8 @@ def check_creation(owner: User, length: int | None) -> None:
 
 def check_length(owner: User, length: int) -> None:
     """Raises 413 beyond a size limit or the quota, 422 for an empty file, 507 for a full disk."""
-    if length > settings.MAX_UPLOAD_BYTES:
-        raise limited(413, "too_large", "max_upload_bytes", settings.MAX_UPLOAD_BYTES, length)
+    if length > (most := whole("MAX_UPLOAD_BYTES")):
+        raise limited(413, "too_large", "max_upload_bytes", most, length)
     if length == 0:
         raise Problem(422, "empty_file")
     check_quota(owner, length)
@@ -39,11 +40,11 @@ def check_length(owner: User, length: int) -> None:
 
 def check_quota(owner: User, more: int) -> None:
     """Raises 413 when the user's files and `more` bytes together would pass the storage quota."""
-    quota = settings.QUOTA_BYTES_PER_USER
+    quota = whole("QUOTA_BYTES_PER_USER")
     used = stored_bytes(owner) if quota else 0
     if quota and used + more > quota:
         raise limited(413, "quota_exceeded", "quota_bytes_per_user", quota, used)
-    daily = settings.UPLOAD_BYTES_PER_DAY
+    daily = whole("UPLOAD_BYTES_PER_DAY")
     sent = bytes_last_day(owner) if daily else 0
     if daily and sent + more > daily:
         raise limited(429, "quota_exceeded", "upload_bytes_per_day", daily, sent, retry_after=3600)
@@ -69,7 +70,7 @@ def bytes_last_day(owner: User) -> int:
     return int(recent.aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"])
 
 
-def unfinished(owner: User):  # type: ignore[no-untyped-def]
+def unfinished(owner: User) -> QuerySet[Upload]:
     """The user's uploads that still take bytes."""
     return Upload.objects.filter(owner=owner, state=UploadState.RECEIVING)
 
@@ -80,13 +81,13 @@ def created_last_minute(owner: User) -> int:
 
 
 def _check_rate(owner: User) -> None:
-    most = settings.UPLOAD_CREATIONS_PER_MINUTE
+    most = whole("UPLOAD_CREATIONS_PER_MINUTE")
     if most and (used := created_last_minute(owner)) >= most:
         raise limited(429, "throttled", "upload_creations_per_minute", most, used, retry_after=60)
 
 
 def _check_unfinished(owner: User) -> None:
-    most = settings.UPLOAD_MAX_UNFINISHED
+    most = whole("UPLOAD_MAX_UNFINISHED")
     if most and (used := unfinished(owner).count()) >= most:
         raise limited(429, "quota_exceeded", "upload_max_unfinished", most, used, retry_after=60)
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from memory.streaming import StreamingFileHandler
 from separation.api.problems import Problem, not_found
 from separation.services.names import clean_name
+from separation.services.numbers import number, whole
 from separation.uploads import limits
 from separation.uploads.body import LARGEST_READ, GuardedBody
 from separation.uploads.finishing import finish
@@ -56,7 +57,7 @@ def create_upload(owner: User, wanted: Creation) -> Upload:
 
 def lifetime() -> timedelta:
     """How long an upload may lie untouched."""
-    return timedelta(hours=float(settings.RETENTION_HOURS_UPLOADS))
+    return timedelta(hours=number("RETENTION_HOURS_UPLOADS"))
 
 
 def find(owner: User, upload_id: UUID) -> Upload:
@@ -90,7 +91,7 @@ def settle(upload: Upload) -> Upload:
     part = part_of(upload)
     if not part.path.exists() and upload.offset == 0:
         return upload
-    with part.locked(settings.UPLOAD_LOCK_WAIT_SECONDS):
+    with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
         upload = _recovered(upload, part)
         if upload.is_complete:
             finish(upload, part)
@@ -127,7 +128,7 @@ def write(
     part = part_of(upload)
     if offset < upload.offset:  # certainly stale: no reason to disturb whoever is writing
         raise _mismatch(upload)
-    with part.locked(settings.UPLOAD_LOCK_WAIT_SECONDS) as descriptor:
+    with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")) as descriptor:
         upload = _recovered(upload, part)
         if offset != upload.offset:
             raise _mismatch(upload)
@@ -163,7 +164,7 @@ def _mismatch(upload: Upload) -> Problem:
 
 
 def _check_room(upload: Upload, announced: int) -> None:
-    room = settings.MAX_UPLOAD_BYTES - upload.offset if upload.remaining is None else upload.remaining
+    room = whole("MAX_UPLOAD_BYTES") - upload.offset if upload.remaining is None else upload.remaining
     if announced > room:
         headers = {"Upload-Offset": str(upload.offset)}
         raise Problem(413, "too_large", f"Only {room} bytes more belong to this upload.", headers=headers)
@@ -238,7 +239,7 @@ def _disk_problem(upload: Upload) -> Problem:
 def terminate(upload: Upload) -> None:
     """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays."""
     part = part_of(upload)
-    with part.locked(settings.UPLOAD_LOCK_WAIT_SECONDS):
+    with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
         Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
         part.remove()
     logger.info("upload terminated", extra={"upload": upload.id})

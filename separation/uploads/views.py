@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from separation.api.gate import refuse_when_busy
 from separation.api.problems import Problem
 from separation.api.shell import answered
+from separation.services.numbers import number
 from separation.tokens.authentication import SAFE_METHODS, Caller, require_caller
 from separation.tokens.models import Scope
 from separation.uploads import protocol, services
@@ -144,7 +145,7 @@ class UploadDetail(TusView):
 
 def _receive(request: HttpRequest, upload: Upload, announced: int, **how: Any) -> Upload:
     stop_file = services.part_of(upload).stop_file
-    stall = float(settings.UPLOAD_STALL_SECONDS)
+    stall = number("UPLOAD_STALL_SECONDS")
     with GuardedBody.of(request, announced, stop_file=stop_file, stall_seconds=stall) as body:
         return services.write(upload, body, announced=announced, **how)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +55,7 @@ def check_url(url: object) -> str:
 def _refuse_private_literal(host: str) -> None:
     """Names are resolved when a message is sent; an address can be judged now."""
     try:
-        address = sending.ipaddress.ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return
     if not settings.WEBHOOK_ALLOW_PRIVATE and not sending.is_public(address):
@@ -181,7 +182,7 @@ def _what_next(delivery: Delivery, status: int | None) -> dict[str, Any]:
         Endpoint.objects.filter(pk=delivery.endpoint_id).update(active=False)
     if status == DISABLED_BY or delivery.attempts >= int(settings.WEBHOOK_MAX_ATTEMPTS):
         return {"state": DeliveryState.FAILED}
-    pause = PAUSES[min(delivery.attempts, len(PAUSES)) - 1] * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load
+    pause = PAUSES[min(delivery.attempts, len(PAUSES)) - 1] * random.uniform(1.0, 1.2)
     return {"next_attempt_at": timezone.now() + timedelta(seconds=pause)}
 
 

@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks 1.0 defines them (https://www.standardwebhooks.com): HMAC-SHA256 over id, time, body."""
+"""Signatures of Standard Webhooks 1.0 (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body."""
 
 import hashlib
 import hmac

@@ -34,26 +34,26 @@ class FileView(View):
     http_method_names = ["get", "head", "options"]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return answered(request, lambda: self._answer(request, **kwargs))  # type: ignore[arg-type,return-value]
+        return answered(request, lambda: self._answer(request, **kwargs))
 
-    def _answer(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    def _answer(self, request: HttpRequest, id: UUID) -> HttpResponseBase:
         if request.method == "OPTIONS":
             return HttpResponse(status=204, headers={"Allow": "GET, HEAD, OPTIONS"})
         if request.method not in ("GET", "HEAD"):
             raise Problem(405, "method_not_allowed", headers={"Allow": "GET, HEAD, OPTIONS"})
         if links.is_signed(request):
-            return serve(request, self.download(request, owner=None, **kwargs))
+            return serve(request, self.download(request, id, owner=None))
         caller = require_caller(request)
         caller.require(Scope.READ)
-        return serve(request, self.download(request, owner=caller.user.pk, **kwargs))
+        return serve(request, self.download(request, id, owner=caller.user.pk))
 
-    def download(self, request: HttpRequest, *, owner: int | None, **kwargs: Any) -> Download:
+    def download(self, request: HttpRequest, id: UUID, *, owner: int | None) -> Download:
         """The file; of anyone when `owner` is None. Raises 404."""
         raise NotImplementedError
 
 
 class StemAudio(FileView):
-    def download(self, request: HttpRequest, *, owner: int | None, id: UUID, **kwargs: Any) -> Download:
+    def download(self, request: HttpRequest, id: UUID, *, owner: int | None) -> Download:
         stem = Stem.objects.select_related("job__track").filter(pk=id, **_owned("job__owner", owner)).first()
         if stem is None or not stem.file:
             raise not_found()
@@ -69,7 +69,7 @@ class StemAudio(FileView):
 
 
 class StemsZip(FileView):
-    def download(self, request: HttpRequest, *, owner: int | None, id: UUID, **kwargs: Any) -> Download:
+    def download(self, request: HttpRequest, id: UUID, *, owner: int | None) -> Download:
         job = SeparationJob.objects.select_related("track").filter(pk=id, **_owned("owner", owner)).first()
         if job is None:
             raise not_found()
@@ -100,4 +100,4 @@ def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
 
 
 def _opened(stem: Stem) -> BinaryIO:
-    return cast(BinaryIO, stem.file.storage.open(stem.file.name, "rb"))
+    return cast(BinaryIO, stem.file.storage.open(stem.file.name or "", "rb"))

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -35,6 +34,7 @@ from separation.api.serializers import JobPage, JobSerializer, JobSummarySeriali
 from separation.api.shell import as_problem
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
+from separation.services.numbers import whole
 from separation.uploads.limits import limited
 from separation.webhooks.services import add_endpoint, check_url
 
@@ -105,7 +105,7 @@ def _wanted_track(view: ApiView, body: dict[str, Any]) -> Track:
 
 
 def _check_rate(view: ApiView) -> None:
-    most = settings.JOB_CREATIONS_PER_MINUTE
+    most = whole("JOB_CREATIONS_PER_MINUTE")
     since = timezone.now() - timedelta(minutes=1)
     used = SeparationJob.objects.filter(owner=view.user, created_at__gt=since).count() if most else 0
     if most and used >= most:

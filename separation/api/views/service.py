@@ -30,11 +30,11 @@ class ModelSerializer(serializers.Serializer):
     """A model, and whether a job with it could start now."""
 
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     description = serializers.CharField()
     stems = serializers.ListField(child=serializers.CharField(), source="sources")
     ready = serializers.SerializerMethodField()
-    default = serializers.SerializerMethodField()
+    default = serializers.SerializerMethodField("is_default")
     reason = serializers.SerializerMethodField(help_text="why it is not ready; empty when it is")
     release_quality = serializers.BooleanField()
     sample_rate = serializers.IntegerField()
@@ -45,7 +45,7 @@ class ModelSerializer(serializers.Serializer):
     def get_ready(self, info: catalog.ModelInfo) -> bool:
         return catalog.is_ready(info.name, settings.MODEL_DIR)
 
-    def get_default(self, info: catalog.ModelInfo) -> bool:
+    def is_default(self, info: catalog.ModelInfo) -> bool:
         return info.name == default_model()
 
     def get_reason(self, info: catalog.ModelInfo) -> str:

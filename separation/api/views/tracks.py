@@ -13,7 +13,7 @@ from separation import services
 from separation.api.base import ApiView
 from separation.api.gate import refuse_when_busy
 from separation.api.idempotency import once
-from separation.api.multipart import RawBody, received_file
+from separation.api.multipart import RawBody, Received, received_file
 from separation.api.pagination import Page
 from separation.api.parameters import CURSOR_PARAMETERS, IDEMPOTENCY_KEY, check_known
 from separation.api.problems import not_found
@@ -62,7 +62,7 @@ class TrackList(ApiView):
             mark = [received.sha256, received.name]
             return once(request._request, self.user, mark, lambda: self._create(received))
 
-    def _create(self, received):  # type: ignore[no-untyped-def]
+    def _create(self, received: Received) -> Response:
         track = services.create_track(self.user, received.path, received.name, sha256=received.sha256)
         track.refresh_from_db()
         location = f"/api/v1/tracks/{track.pk}/"

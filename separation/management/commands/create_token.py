@@ -24,7 +24,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--days", type=int, help="days until it expires; never if not given")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"], is_active=True).first()
         if user is None:
             raise CommandError(f"There is no active user called {options['user']}.")
