@@ -7,11 +7,9 @@ decide how much memory it takes, and what to assume while nothing has been obser
 import math
 from collections.abc import Mapping, Sequence
 
-from django.db import transaction
-
 from memory.conf import MIB
 from memory.models import PeakObservation
-from memory.retries import retry_busy
+from memory.retries import atomically
 
 RECENT = 20
 """Observations that count: what the code took long ago says little about what it takes now."""
@@ -46,17 +44,9 @@ def record_peak(kind: str, features: Mapping[str, Feature], *, estimated: int, o
     """Remember what an operation took; one that was ended at its limit counts with that limit, or more."""
     if observed <= 0:
         return
-
-    def transact() -> None:
-        with transaction.atomic():
-            PeakObservation.objects.create(
-                kind=kind,
-                feature_key=feature_key(features),
-                estimated_bytes=estimated,
-                observed_bytes=observed,
-            )
-
-    retry_busy(transact)
+    key = feature_key(features)
+    seen = PeakObservation(kind=kind, feature_key=key, estimated_bytes=estimated, observed_bytes=observed)
+    atomically(seen.save)
 
 
 def feature_key(features: Mapping[str, Feature]) -> str:

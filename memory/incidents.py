@@ -4,12 +4,10 @@ import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from django.db import transaction
-
 from memory.conf import memory_settings
 from memory.models import Host, IncidentKind, MemoryIncident
 from memory.processes import EndReason, Outcome
-from memory.retries import retry_busy
+from memory.retries import atomically
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +48,17 @@ def record_incident(
     """Append an incident on `host` (this one unless named), and log it."""
     name = host or memory_settings().host_name
 
-    def transact() -> MemoryIncident:
-        with transaction.atomic():
-            Host.objects.bulk_create([Host(name=name)], ignore_conflicts=True)
-            return MemoryIncident.objects.create(
-                host_id=name,
-                kind=kind,
-                operation_kind=operation_kind,
-                operation_key=operation_key,
-                limit_bytes=limit_bytes,
-                peak_bytes=peak_bytes,
-                message=message,
-            )
+    def append() -> MemoryIncident:
+        Host.objects.bulk_create([Host(name=name)], ignore_conflicts=True)
+        return MemoryIncident.objects.create(
+            host_id=name,
+            kind=kind,
+            operation_kind=operation_kind,
+            operation_key=operation_key,
+            limit_bytes=limit_bytes,
+            peak_bytes=peak_bytes,
+            message=message,
+        )
 
     logger.warning("%s: %s", kind.label, message, extra={"operation": operation_key, "limit": limit_bytes})
-    return retry_busy(transact)
+    return atomically(append)

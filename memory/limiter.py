@@ -23,7 +23,7 @@ from memory.models import Host, Reservation
 from memory.monitor import MemoryMonitor
 from memory.pressure import Level, Pressure, judge, victim
 from memory.queueing import Blocked, Candidate, Room, light_share, plan
-from memory.retries import is_busy, retry_busy
+from memory.retries import atomically, is_busy
 from memory.rooms import budget_of, host_of_the_workers, live_hosts, room_of
 from memory.samples import record_operation
 
@@ -96,15 +96,10 @@ class ConcurrentOperationLimiter:
         update; if it returns False, nothing has happened and the next candidate is tried. What it raises undoes
         everything. None means: none fits now, or the database stayed busy.
         """
-
-        def transact() -> Reservation | None:
-            with transaction.atomic():
-                return self._claim(candidates, kind, lease_seconds, on_admit)
-
         if not candidates:
             return None
         try:
-            return retry_busy(transact)
+            return atomically(lambda: self._claim(candidates, kind, lease_seconds, on_admit))
         except OperationalError as error:
             if not is_busy(error):
                 raise
@@ -161,19 +156,17 @@ class ConcurrentOperationLimiter:
             NotAdmitted: it does not fit now (or ever), with the numbers.
         """
         wanted = Candidate(key, bytes, owner, waiting_since=timezone.now(), label=label, limit=limit)
-
-        def transact() -> Reservation:
-            with transaction.atomic():
-                turn = self._take_turn()
-                self._refuse_if_full(turn, wanted, light=is_light(kind))
-                return _create(turn, wanted, kind, lease_seconds)
-
         try:
-            return retry_busy(transact)
+            return atomically(lambda: self._reserve(wanted, kind, lease_seconds))
         except OperationalError as error:
             if not is_busy(error):
                 raise
             raise NotAdmitted("the database is busy", retry_after=2) from error
+
+    def _reserve(self, wanted: Candidate, kind: str, lease_seconds: float) -> Reservation:
+        turn = self._take_turn()
+        self._refuse_if_full(turn, wanted, light=is_light(kind))
+        return _create(turn, wanted, kind, lease_seconds)
 
     @contextmanager
     def admitted(
@@ -225,35 +218,19 @@ class ConcurrentOperationLimiter:
 
         False: the lease had run out or was released, and somebody else may have the memory by now.
         """
-
-        def transact() -> bool:
-            with transaction.atomic():
-                return _renew(reservation_id, observed_bytes)
-
-        renewed = retry_busy(transact)
+        renewed = atomically(lambda: _renew(reservation_id, observed_bytes))
         if renewed:
             record_operation(reservation_id, every=self._settings().memory_check_interval)
         return renewed
 
     def release(self, reservation_id: int, *, peak_bytes: int = 0) -> None:
         """Give a reservation back; again, or for one that ran out, it does nothing. Keeps the peak on record."""
-
-        def transact() -> None:
-            with transaction.atomic():
-                Reservation.objects.filter(pk=reservation_id, released_at=None).update(
-                    released_at=Now(), peak_bytes=Greatest(F("peak_bytes"), peak_bytes)
-                )
-
-        retry_busy(transact)
+        held = Reservation.objects.filter(pk=reservation_id, released_at=None)
+        atomically(lambda: held.update(released_at=Now(), peak_bytes=Greatest(F("peak_bytes"), peak_bytes)))
 
     def expire(self) -> int:
         """Release what lost holders of any host still hold; returns how many. They stopped counting already."""
-
-        def transact() -> int:
-            with transaction.atomic():
-                return Reservation.objects.lost().update(released_at=Now(), expired=True)
-
-        return retry_busy(transact)
+        return atomically(lambda: Reservation.objects.lost().update(released_at=Now(), expired=True))
 
     # --- questions
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -44,3 +44,13 @@ def retry_busy(
             logger.info("database busy, attempt %d of %d", attempt, attempts)
             sleep(random.uniform(0.5, 1.5) * FIRST_PAUSE_SECONDS * 2**attempt)
     return transaction()
+
+
+def atomically(work: Callable[[], Result]) -> Result:
+    """`work` in a transaction of its own, tried again while the database is busy. Raises as `retry_busy` does."""
+
+    def transact() -> Result:
+        with transaction.atomic():
+            return work()
+
+    return retry_busy(transact)

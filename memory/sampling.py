@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
-from django.db import transaction
 from django.db.models import Count, Min
 from django.db.models.functions import Now
 
@@ -28,7 +27,7 @@ from memory.monitor import MemoryMonitor
 from memory.probes.host import HostReading
 from memory.queueing import light_share
 from memory.registration import note_usage
-from memory.retries import retry_busy
+from memory.retries import atomically
 
 THIN_EVERY_SECONDS = 300.0
 GONE_AFTER = timedelta(minutes=5)
@@ -66,12 +65,11 @@ def sample_host_and_processes(monitor: MemoryMonitor | None = None) -> None:
     reading, name = monitor.host(), memory_settings().host_name
     budget = ConcurrentOperationLimiter(probe=monitor).budget()
 
-    def transact() -> None:
-        with transaction.atomic():
-            _sample_host(name, reading, budget)
-            _sample_processes(name)
+    def sample() -> None:
+        _sample_host(name, reading, budget)
+        _sample_processes(name)
 
-    retry_busy(transact)
+    atomically(sample)
 
 
 def _sample_host(name: str, reading: HostReading, budget: int) -> None:
@@ -142,13 +140,12 @@ def _oldest(span: int, before: datetime) -> datetime | None:
 def _thin_window(span: int, start: datetime, end: datetime) -> None:
     window = UsageSample.objects.filter(resolution__lt=span, at__gte=start, at__lt=end)
 
-    def transact() -> None:
-        with transaction.atomic():
-            merged = _merge(window.iterator(), span)
-            window.delete()
-            UsageSample.objects.bulk_create(merged, batch_size=500)
+    def thin() -> None:
+        merged = _merge(window.iterator(), span)
+        window.delete()
+        UsageSample.objects.bulk_create(merged, batch_size=500)
 
-    retry_busy(transact)
+    atomically(thin)
 
 
 def _merge(samples: Iterable[UsageSample], span: int) -> list[UsageSample]:
