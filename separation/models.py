@@ -142,18 +142,11 @@ class SeparationJob(models.Model):
             models.Index(fields=["owner", "-created_at", "-id"], name="job_by_owner"),
             models.Index(fields=["-created_at", "-id"], name="job_by_age"),
             models.Index(fields=["state", "-created_at", "-id"], name="job_by_state"),
-            models.Index(
-                fields=["reason", "-created_at", "-id"], name="job_by_reason", condition=~models.Q(reason="")
-            ),
-            models.Index(
-                fields=["-priority", "queued_at", "id"], name="job_waiting", condition=models.Q(state="queued")
-            ),
-            models.Index(
-                fields=["owner", "-priority", "queued_at", "id"],
-                name="job_waiting_by_owner",
-                condition=models.Q(state="queued"),
-            ),
-            models.Index(fields=["lease_expires_at"], name="job_leased", condition=models.Q(state="running")),
+            models.Index(fields=["reason", "-created_at", "-id"], name="job_by_reason"),
+            # Not partial indexes: SQLite uses those only for conditions written out in the query, not for parameters.
+            models.Index(fields=["state", "-priority", "queued_at", "id"], name="job_waiting"),
+            models.Index(fields=["state", "owner", "-priority", "queued_at"], name="job_waiting_by_owner"),
+            models.Index(fields=["state", "lease_expires_at"], name="job_leased"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(state__in=JobState.values), name="job_state_known"),

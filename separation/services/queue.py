@@ -46,7 +46,8 @@ def front_of_queue() -> list[SeparationJob]:
 def _heads_of_others(seen: set[int]) -> Iterable[SeparationJob]:
     last, found = 0, 0
     while found < OTHER_OWNERS:
-        owner = claimable().filter(owner_id__gt=last).order_by("owner_id").values_list("owner_id", flat=True).first()
+        others = claimable().select_related(None).filter(owner_id__gt=last).order_by("owner_id")
+        owner = others.values_list("owner_id", flat=True).first()
         if owner is None:
             return
         last = owner

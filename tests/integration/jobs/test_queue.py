@@ -1,0 +1,101 @@
+"""The queue: order, positions and reasons, from a bounded look however long it is."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from separation import states
+from separation.models import SeparationJob
+from separation.services import queue, queue_position, waiting_reason
+from separation.services.running import JobRunner
+
+from .conftest import MakeJob
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def clones(job: SeparationJob, count: int) -> None:
+    rows = [
+        SeparationJob(owner_id=job.owner_id, track_id=job.track_id, model=job.model, options=job.options)
+        for _ in range(count)
+    ]
+    SeparationJob.objects.bulk_create(rows)
+
+
+def test_positions_follow_priority_then_age(make_job: MakeJob) -> None:
+    first, second, third = make_job(), make_job(), make_job()
+    SeparationJob.objects.filter(pk=third.pk).update(priority=5)
+    for job in (first, second, third):
+        job.refresh_from_db()
+    assert [queue_position(job) for job in (third, first, second)] == [1, 2, 3]
+
+
+def test_a_job_that_does_not_wait_has_no_position_and_no_reason(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    runner.run_all()
+    job.refresh_from_db()
+    assert (queue_position(job), waiting_reason(job)) == (None, "")
+
+
+def test_a_position_is_not_counted_further_than_a_thousand(make_job: MakeJob) -> None:
+    job = make_job()
+    clones(job, 1200)
+    last = SeparationJob.objects.order_by("queued_at", "pk").last()
+    assert last is not None and queue_position(last) == 1001
+
+
+def test_a_job_held_up_by_memory_says_so_in_numbers(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.MEMORY_BUDGET_MB = 900
+    running, waiting = make_job(), make_job()
+    assert runner.claim() is not None
+    running.refresh_from_db(), waiting.refresh_from_db()
+    assert "needs" in waiting_reason(waiting) and "MB" in waiting_reason(waiting)
+
+
+def test_someone_with_a_thousand_jobs_does_not_starve_someone_with_one(make_job: MakeJob) -> None:
+    clones(make_job(), 1000)
+    other = make_job(owner=User.objects.create_user("bob"))
+    front = queue.front_of_queue()
+    assert other.pk in {job.pk for job in front} and len(front) <= queue.FRONT + queue.OTHER_OWNERS
+
+
+def test_the_second_owner_is_served_before_the_first_ones_second_job(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job(), make_job()
+    other = make_job(owner=User.objects.create_user("bob"))
+    runner.claim()
+    second = runner.claim()
+    assert second is not None and second.job.pk == other.pk
+
+
+def test_a_claim_asks_a_fixed_number_of_questions_however_long_the_queue(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    clones(job, 300)
+    with CaptureQueriesContext(connection) as few:
+        assert runner.claim() is not None
+    clones(job, 900)
+    with CaptureQueriesContext(connection) as many:
+        assert runner.claim() is not None
+    assert len(many) <= len(few)
+
+
+def test_the_questions_of_a_claim_follow_an_index(make_job: MakeJob) -> None:
+    clones(make_job(), 500)
+    plan = queue.claimable()[:10].explain()
+    assert "INDEX job_waiting" in plan and "TEMP B-TREE" not in plan, plan
+
+
+def test_a_job_held_back_is_not_claimed_before_its_time(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    SeparationJob.objects.update(not_before=states.from_now(60))
+    assert runner.claim() is None
+    SeparationJob.objects.update(not_before=states.from_now(-1))
+    assert runner.claim() is not None
+
+
+def test_a_process_over_its_own_memory_limit_takes_no_jobs(make_job: MakeJob) -> None:
+    from memory.monitor import MemoryMonitor
+
+    make_job()
+    full = MemoryMonitor(limit=100, warning_threshold=90, check_interval=1, own_rss=lambda: 1000)
+    assert JobRunner(monitor=full).run_all() == 0

@@ -1,0 +1,130 @@
+"""`manage.py separate`: files in, folders of stems out, with no database, and nothing left when it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from separation.services import offline
+from separation.services.offline import separate_file
+from separation.services.submission import parse_options
+from tests.acceptance.instance import ROOT, SMALL
+from tests.benchmarks.standins import write_standin
+
+from .bad_files import encoded, tone, write_wav
+
+STEMS = ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("instance") / "models"
+    write_standin(folder, "htdemucs", overrides=SMALL)
+    return folder
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "My song.wav", tone(0.5))
+
+
+@pytest.fixture(autouse=True)
+def models(settings, model_dir: Path) -> None:  # type: ignore[no-untyped-def]
+    settings.MODEL_DIR = model_dir
+
+
+def command(model_dir: Path, *arguments: object) -> tuple[list[str], dict[str, str]]:
+    env = {**os.environ, "DATA_DIR": str(model_dir.parent), "DJANGO_SETTINGS_MODULE": "stemsite.settings"}
+    env["DATABASE_URL"] = "postgres://nobody@127.0.0.1:1/none"  # to be reached by nothing
+    return [sys.executable, "manage.py", "separate", *map(str, arguments)], env
+
+
+def test_stems_lie_in_a_folder_named_after_the_file_with_no_database_asked(
+    model_dir: Path, song: Path, tmp_path: Path
+) -> None:
+    argv, env = command(model_dir, song, "--model", "htdemucs", "--shifts", 0, "--out", tmp_path / "out", "--json")
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out" / "My song"
+    assert sorted(path.name for path in folder.iterdir()) == STEMS
+    told = json.loads(done.stdout)
+    assert told["stems"]["bass"] == str(folder / "bass.wav") and told["peak_bytes"] > 0
+    with wave.open(str(folder / "bass.wav")) as stem:
+        assert stem.getnframes() == 22050
+
+
+def test_two_files_of_one_name_get_a_folder_each(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = encoded(tmp_path / "My song.flac", seconds=0.3)
+    call_command("separate", song, other, model="htdemucs", two_stems="vocals", out=tmp_path / "out", format="flac")
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flac")}
+    assert found == {f"{name}/{stem}.flac" for name in ("My song", "My song (2)") for stem in ("no_vocals", "vocals")}
+
+
+def test_a_bad_file_is_named_with_its_reason_and_the_others_are_separated(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "letter.mp3"
+    bad.write_text("dear reader")
+    with pytest.raises(CommandError) as failure:
+        call_command("separate", bad, tmp_path / "none.wav", song, model="htdemucs", stems=["bass"], out=tmp_path / "o")
+    assert failure.value.returncode == 1
+    shown = capsys.readouterr()
+    assert "letter.mp3: No audio could be read" in shown.err and "There is no file" in shown.err
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["My song"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"model": "spleeter"}, "There is no model"),
+        ({"model": "htdemucs", "two_stems": "kazoo"}, "has no stem"),
+        ({"model": "htdemucs", "shifts": "nan"}, "shifts must be"),
+        ({"model": "htdemucs", "format": "mp3", "bitrate": 7}, "bitrate must be"),
+        ({"model": "mdx"}, "fetch_model mdx"),
+    ],
+)
+def test_wrong_use_is_one_clear_sentence_and_status_2(asked: dict[str, object], says: str, song: Path) -> None:
+    with pytest.raises(CommandError) as refusal:
+        call_command("separate", song, **asked)
+    assert refusal.value.returncode == 2 and says in str(refusal.value)
+
+
+def test_an_interruption_leaves_no_file_and_no_process(model_dir: Path, tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "long.wav", tone(60))
+    argv, env = command(model_dir, song, "--model", "htdemucs", "--out", tmp_path / "out")
+    process = subprocess.Popen(argv, cwd=ROOT, env=env, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/long/.stemsite-*/0/*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=15)
+    assert process.returncode == 130 and "Interrupted" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_over_its_memory_limit_is_tried_leaner_then_told(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings
+) -> None:  # type: ignore[no-untyped-def]
+    settings.PROCESS_MEMORY_LIMIT_MB = 150
+    leans: list[int] = []
+    supervise = offline._supervise
+
+    def noted(plan, *rest):  # type: ignore[no-untyped-def]
+        leans.append(plan["lean"])
+        return supervise(plan, *rest)
+
+    monkeypatch.setattr(offline, "_supervise", noted)
+    with pytest.raises(offline.ServiceError) as failure:
+        separate_file(song, parse_options({"model": "htdemucs"}), tmp_path / "out")
+    assert failure.value.code == "memory_limit" and leans == [0, 1]
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,97 @@
+"""Pings to a host's own cluster, and the choice of messages that makes them arrive there."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from separation import states, tasks
+from separation.broker import HostBroker, host_key
+from separation.models import WorkerCluster
+from separation.services import live_clusters, watchdog
+from separation.services.watchdog import Watchdog, process_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def cluster(pid: int | None = None, **values: object) -> WorkerCluster:
+    process = psutil.Process(pid or os.getpid())
+    return WorkerCluster.objects.create(host="here", pid=process.pid, create_time=process.create_time(), **values)
+
+
+def test_a_cluster_is_pinged_once_until_it_answers() -> None:
+    cluster()
+    sent: list[str] = []
+    dog = Watchdog(host="here", every=0, send_ping=sent.append)
+    dog.check(), dog.check()
+    assert sent == ["here"]
+    watchdog.answered("here")
+    dog.check()
+    assert sent == ["here", "here"]
+
+
+def test_a_ping_waits_in_the_queue_of_its_host() -> None:
+    tasks.send_ping("here")
+    assert OrmQ.objects.get().key == f"{Conf.CLUSTER_NAME}@here"
+
+
+def test_a_cluster_takes_what_is_addressed_to_its_host_and_no_others(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.HOST_NAME = "here"
+    tasks.send_wake()
+    tasks.send_ping("elsewhere")
+    tasks.send_ping("here")
+    broker = HostBroker(list_key=Conf.CLUSTER_NAME)
+    keys = dict(OrmQ.objects.values_list("id", "key"))
+    taken = [keys[message[0]] for _ in range(2) for message in broker.dequeue() or []]
+    assert taken == [host_key("here"), Conf.CLUSTER_NAME]
+    assert broker.dequeue() is None
+
+
+def test_a_message_is_taken_by_one_broker_only() -> None:
+    tasks.send_wake()
+    assert len(HostBroker(list_key=Conf.CLUSTER_NAME).dequeue() or []) == 1
+    assert HostBroker(list_key=Conf.CLUSTER_NAME).dequeue() is None
+
+
+def test_a_process_that_only_has_the_number_of_the_cluster_is_not_it() -> None:
+    row = cluster()
+    assert process_of(row) is not None
+    row.create_time -= 100
+    assert process_of(row) is None
+
+
+def test_a_silent_cluster_is_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    row = cluster(child.pid, pinged_at=states.from_now(-100))
+    Watchdog(host="here", patience=90).check()
+    assert process_of(row) is None
+    child.wait(timeout=5)
+
+
+def test_a_silent_cluster_that_ignores_the_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "GRACE_SECONDS", 0.3)
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()
+    cluster(child.pid, pinged_at=states.from_now(-100))
+    Watchdog(host="here", patience=90).check()
+    assert child.wait(timeout=5) == -9
+    child.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "alive"),
+    [
+        ({}, True),
+        ({"started_at": states.from_now(-500)}, False),
+        ({"started_at": states.from_now(-500), "answered_at": states.from_now(-5)}, True),
+        ({"answered_at": states.from_now(-500)}, False),
+    ],
+)
+def test_a_cluster_counts_as_alive_when_it_answered_or_started_lately(values: dict[str, object], alive: bool) -> None:
+    cluster(**values)
+    assert live_clusters().exists() is alive
