@@ -16,6 +16,7 @@ from separation.errors import ServiceError
 from separation.formats import DEFAULT_FORMAT, FORMATS
 from separation.options import DEFAULT_PRESET, PRESETS
 from separation.services.submission import default_model, parse_options
+from separation.templatetags.pages import vocals_first
 
 
 class SetupForm(UserCreationForm):
@@ -99,7 +100,7 @@ def _form_field(option: str | None) -> str:
 
 
 def _vocals_first() -> list[str]:
-    return sorted(catalog.SIX_STEMS, key=lambda stem: stem != "vocals")
+    return vocals_first(catalog.SIX_STEMS)
 
 
 def output_groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:

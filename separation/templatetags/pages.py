@@ -1,5 +1,7 @@
 """Filters that turn numbers and codes into what people read. Owns wording of quantities on pages only."""
 
+from collections.abc import Iterable
+
 from django import template
 
 from memory.quantities import format_bytes
@@ -54,8 +56,13 @@ def stem_label(name: str) -> str:
 def describe_options(options: dict) -> str:
     """One line: what was asked for."""
     two = options.get("two_stems")
-    stems = f"{two} and the rest" if two else ", ".join(options.get("stems") or [])
+    stems = f"{two} and the rest" if two else ", ".join(vocals_first(options.get("stems") or []))
     return " · ".join(part for part in (options.get("preset", ""), stems, _files(options)) if part)
+
+
+def vocals_first(stems: Iterable[str]) -> list[str]:
+    """Stems in the order people expect; the rest as the model has them."""
+    return sorted(stems, key=lambda stem: stem != "vocals")
 
 
 def _files(options: dict) -> str:

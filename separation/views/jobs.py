@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from separation import services
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
+from separation.templatetags.pages import vocals_first
 from separation.views.confirming import ask, confirmed
 from separation.views.paging import newest_first
 from separation.views.people import own, signed_in
@@ -62,7 +63,7 @@ def _seconds_taken(job: SeparationJob) -> float | None:
 
 def _in_model_order(job: SeparationJob) -> list[Any]:
     wanted = job.options.get("stems") or []
-    order = {name: index for index, name in enumerate(sorted(wanted, key=lambda stem: stem != "vocals"))}
+    order = {name: index for index, name in enumerate(vocals_first(wanted))}
     return sorted(job.stems.all(), key=lambda stem: order.get(stem.name, len(order)))
 
 

@@ -194,10 +194,17 @@ export class Mixer {
     for (const lane of this.lanes) lane.wave.draw(fraction);
   }
 
+  /** One scale for all stems: the loudest fills its lane, the others show how they compare. */
+  #scaleWaves() {
+    const loudest = Math.max(...this.lanes.map((lane) => lane.wave.loudest ?? 0));
+    for (const lane of this.lanes) lane.wave.scale = loudest > 0.02 ? 1 / loudest : 1;
+  }
+
   async #loadWaves() {
     for (const lane of this.lanes) {
       if (!this.root.isConnected) return;
       await lane.wave.load();
+      this.#scaleWaves();
       this.#showPosition();
     }
   }

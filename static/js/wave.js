@@ -11,6 +11,7 @@ export class Wave {
     this.canvas = canvas;
     this.audio = audio;
     this.peaks = null;
+    this.scale = 1;
     this.fraction = 0;
     this.onSeek = () => {};
     canvas.addEventListener("click", (event) => this.onSeek(event.offsetX / canvas.clientWidth));
@@ -27,6 +28,7 @@ export class Wave {
       if (!response.ok) return;
       const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await response.arrayBuffer());
       this.peaks = peaksOf(decoded.getChannelData(0), 1000);
+      this.loudest = this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
     } catch {
       // a format that only the media element can play: the bars stay flat
     }
@@ -60,7 +62,7 @@ export class Wave {
     const [first, last] = [Math.floor(from * this.peaks.length), Math.ceil(to * this.peaks.length)];
     let highest = 0;
     for (let index = first; index < last; index += 1) highest = Math.max(highest, this.peaks[index]);
-    return highest;
+    return Math.min(1, highest * this.scale);
   }
 }
 
