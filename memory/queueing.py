@@ -83,13 +83,18 @@ class Room:
     def free_heavy(self) -> int:
         """For one more heavy operation."""
         heavy = sum(charge.bytes for charge in self.running if charge.heavy)
-        return max(0, min(self.heavy_budget - heavy, self._free()))
+        return max(0, min(self.heavy_budget - heavy, self._free() - self._kept_for_light()))
 
     def free_light(self, *, drained_for_heavy: bool) -> int:
         """For one more light operation; while a heavy one is waited for, light ones keep to their share."""
-        light = sum(charge.bytes for charge in self.running if not charge.heavy)
         most = light_share(self.budget) if drained_for_heavy else self.budget
-        return max(0, min(most - light, self._free()))
+        return max(0, min(most - self._light(), self._free()))
+
+    def _light(self) -> int:
+        return sum(charge.bytes for charge in self.running if not charge.heavy)
+
+    def _kept_for_light(self) -> int:
+        return max(0, light_share(self.budget) - self._light())
 
     def _free(self) -> int:
         in_budget = self.budget - sum(charge.bytes for charge in self.running)
@@ -111,7 +116,8 @@ class Room:
             return False
         if self.available is None:
             return True
-        return candidate.bytes <= self.available + sum(charge.observed for charge in self.running)
+        given_back = sum(charge.observed for charge in self.running)
+        return candidate.bytes <= self.available + given_back - light_share(self.budget)
 
 
 @dataclass(frozen=True)

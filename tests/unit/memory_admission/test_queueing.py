@@ -85,7 +85,7 @@ def test_one_that_can_never_fit_holds_nobody_back() -> None:
 def test_nothing_is_held_back_when_other_programs_have_the_memory() -> None:
     blocked = Blocked("big", EPOCH - 9 * PATIENCE)
     waiting = candidate("big", 1500, waited=9), candidate("small", 100)
-    assert keys(*waiting, in_room=room(charge("x", 50, observed_mb=50), available_mb=300), blocked=blocked) == ["small"]
+    assert keys(*waiting, in_room=room(charge("x", 50, observed_mb=50), available_mb=600), blocked=blocked) == ["small"]
 
 
 def test_light_operations_may_use_the_whole_budget_while_nobody_waits_for_it() -> None:
@@ -94,3 +94,9 @@ def test_light_operations_may_use_the_whole_budget_while_nobody_waits_for_it() -
 
 def test_light_operations_keep_to_their_share_while_a_heavy_one_is_waited_for() -> None:
     assert room().free_light(drained_for_heavy=True) == light_share(BUDGET) == 256 * MIB
+
+
+def test_heavy_operations_leave_light_ones_their_share_of_what_is_really_available() -> None:
+    scarce = room(available_mb=1000)
+    assert scarce.free_heavy == (1000 - 256) * MIB
+    assert room(charge("x", 744), available_mb=1000).free_light(drained_for_heavy=True) == 256 * MIB
