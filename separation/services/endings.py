@@ -19,6 +19,7 @@ from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
 from separation.services import publishing
 from separation.services.costs import KIND
+from separation.services.names import printable
 from separation.services.numbers import whole
 from separation.services.supervision import AttemptWatch, StopCause
 from separation.states import AttemptReport, Fence
@@ -69,7 +70,7 @@ def reason_of(outcome: Outcome, error: Mapping[str, Any] | None) -> tuple[str, s
     if outcome.reason in REASONS:
         return REASONS[outcome.reason], ""
     if error is not None and error.get("code") in set(ReasonCode):
-        return str(error["code"]), str(error.get("message") or "")
+        return str(error["code"]), printable(str(error.get("message") or ""))
     return ReasonCode.ENGINE_CRASHED, ""
 
 
@@ -87,9 +88,9 @@ def _settle_finished(
 ) -> None:
     remember_peak(job, report.peak_bytes)
     watch.enter("publishing")
-    watch.beat()
     try:
-        publishing.publish(job, fence, folder, watch.result or {}, report=report, beat=watch.beat)
+        with watch.kept_alive():
+            publishing.publish(job, fence, folder, watch.result or {}, report=report)
     except ServiceError as refusal:
         states.fail(fence, reason=refusal.code, message=refusal.message, report=report)
     else:

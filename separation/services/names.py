@@ -23,6 +23,11 @@ def clean_name(name: str) -> str:
     return NAMELESS if name in ("", ".", "..") else name
 
 
+def printable(text: str) -> str:
+    """`text` as any database can keep it: no NUL, no halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def _shortened(name: str) -> str:
     if len(name) <= LONGEST:
         return name

@@ -7,12 +7,13 @@ folder that marks its attempt (`staging.abandoned`) and removed by `sweep`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.files.storage import Storage
+from django.db import Error as DatabaseError
 
 from separation import states
 from separation.errors import ReasonCode, ServiceError
@@ -20,6 +21,8 @@ from separation.models import SeparationJob, Stem, stem_path
 from separation.options import SeparationOptions
 from separation.services import storing
 from separation.states import AttemptReport, Fence
+
+FACTS = {"stem", "file", "bytes", "sha256", "crc32", "samples", "sample_rate", "channels"}
 
 
 def publish(
@@ -29,19 +32,21 @@ def publish(
     result: Mapping[str, Any],
     *,
     report: AttemptReport,
-    beat: Callable[[], object],
 ) -> None:
     """Store what the engine wrote to `folder` and finish the job.
 
     Raises `ServiceError` (engine_crashed, disk_full, storage_failed) and `FenceLostError`; nothing is left in
-    storage then.
+    storage then. When the database fails nobody can tell whether the job was finished: its error goes through, and
+    the files stay for `sweep` to judge.
     """
     outputs = check_outputs(result, SeparationOptions.parse(job.options), folder)
     storage = Stem._meta.get_field("file").storage
     stored: list[str] = []
     try:
-        stems = [_store(storage, job, fence, folder, output, stored, beat) for output in outputs]
+        stems = [_store(storage, job, fence, folder, output, stored) for output in outputs]
         states.succeed(fence, stems=stems, result=_kept(result), report=report)
+    except DatabaseError:
+        raise
     except OSError as error:
         storing.remove(storage, stored)
         raise storing.storage_error(error) from error
@@ -55,11 +60,14 @@ def check_outputs(result: Mapping[str, Any], options: SeparationOptions, folder:
     outputs = result.get("outputs") or []
     if sorted(output.get("stem", "") for output in outputs) != sorted(options.output_stems):
         raise ServiceError(ReasonCode.ENGINE_CRASHED, "The separation engine did not deliver every stem.")
-    for output in outputs:
-        path = folder / str(output["file"])
-        if path.parent != folder or not path.is_file() or path.stat().st_size != output["bytes"]:
-            raise ServiceError(ReasonCode.ENGINE_CRASHED, "The separation engine did not write every stem in full.")
+    if not all(output.keys() >= FACTS and _is_whole(folder, output) for output in outputs):
+        raise ServiceError(ReasonCode.ENGINE_CRASHED, "The separation engine did not write every stem in full.")
     return outputs
+
+
+def _is_whole(folder: Path, output: Mapping[str, Any]) -> bool:
+    path = folder / str(output["file"])
+    return path.parent == folder and path.is_file() and path.stat().st_size == output["bytes"]
 
 
 def _store(
@@ -69,14 +77,12 @@ def _store(
     folder: Path,
     output: Mapping[str, Any],
     stored: list[str],
-    beat: Callable[[], object],
 ) -> Stem:
     path = folder / output["file"]
     stem = _stem(job, output, path.suffix.lstrip("."))
     name = stem_path(stem, f"{fence.attempt}-{stem.name}{path.suffix}")
     stored.append(name)
-    stem.file.name = stored[-1] = storing.store(storage, name, storing.MovedFile(path, path.name, beat))
-    beat()
+    stem.file.name = stored[-1] = storing.store(storage, name, storing.MovedFile(path))
     return stem
 
 

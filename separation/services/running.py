@@ -22,7 +22,7 @@ from separation import states, tasks
 from separation.engine.environment import engine_environment
 from separation.errors import ServiceError
 from separation.models import Attempt, SeparationJob
-from separation.options import SeparationOptions
+from separation.options import OptionError, SeparationOptions
 from separation.services import endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
 from separation.services.costs import process_limit, stall_seconds
@@ -144,7 +144,7 @@ class JobRunner:
         logger.info("started", extra={**claimed.context, "bytes": claimed.attempt.reserved_bytes})
         try:
             self._run(claimed, watch)
-        except ServiceError as refusal:
+        except (ServiceError, OptionError) as refusal:
             states.fail(claimed.fence, reason=refusal.code, message=refusal.message)
         except FenceLostError as lost:
             logger.warning("result discarded: %s", lost, extra=claimed.context)
@@ -153,7 +153,8 @@ class JobRunner:
 
     def _run(self, claimed: Claimed, watch: AttemptWatch) -> None:
         with staging.attempt_folder(claimed.fence) as folder:
-            plan = staging.write_plan(claimed.job, folder, watch.beat)
+            with watch.kept_alive():
+                plan = staging.write_plan(claimed.job, folder)
             outcome = self._supervise(claimed, plan, watch)
             endings.settle(claimed.job, claimed.fence, outcome, watch, folder / "out")
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from memory.conf import memory_settings
 from memory.streaming import StreamingFileHandler
@@ -39,7 +40,11 @@ def folder_of(fence: Fence) -> Path:
 
 @contextmanager
 def attempt_folder(fence: Fence) -> Iterator[Path]:
-    """The attempt's folder, empty on entry and gone on exit. Raises `ServiceError` (disk_full, storage_failed)."""
+    """The attempt's folder, empty on entry and gone on exit. Raises `ServiceError` (disk_full, storage_failed).
+
+    It stays when the database failed: whether the job was finished is then unknown, and the reaper, who finds the
+    folder, will know.
+    """
     folder = folder_of(fence)
     try:
         remove(folder)
@@ -48,8 +53,12 @@ def attempt_folder(fence: Fence) -> Iterator[Path]:
         raise storing.storage_error(error) from error
     try:
         yield folder
-    finally:
+    except DatabaseError:
+        raise
+    except BaseException:
         remove(folder)
+        raise
+    remove(folder)
 
 
 def remove(folder: Path) -> None:
@@ -61,13 +70,13 @@ def remove(folder: Path) -> None:
         return  # another attempt's folder is in it, or it is gone already
 
 
-def write_plan(job: SeparationJob, folder: Path, beat: Callable[[], object]) -> Path:
+def write_plan(job: SeparationJob, folder: Path) -> Path:
     """Bring the input within reach and write the engine's plan; returns its path.
 
     Raises `ServiceError`: file_missing, disk_full, storage_failed.
     """
     plan = folder / "plan.json"
-    source = stage_input(job.track, folder, beat)
+    source = stage_input(job.track, folder)
     try:
         plan.write_text(json.dumps(plan_of(job, source, folder / "out")), encoding="utf-8")
     except OSError as error:
@@ -100,7 +109,7 @@ def engine_settings() -> dict[str, Any]:
     }
 
 
-def stage_input(track: Track, folder: Path, beat: Callable[[], object]) -> Path:
+def stage_input(track: Track, folder: Path) -> Path:
     """The track's bytes as a local file: where they are, or streamed into `folder` from a remote storage."""
     storage, name = track.file.storage, track.file.name or ""
     path = storing.local_path(storage, name)
@@ -108,13 +117,13 @@ def stage_input(track: Track, folder: Path, beat: Callable[[], object]) -> Path:
         if not path.is_file():
             raise ServiceError(ReasonCode.FILE_MISSING)
         return path
-    return _fetch(track, folder / "input", beat)
+    return _fetch(track, folder / "input")
 
 
-def _fetch(track: Track, target: Path, beat: Callable[[], object]) -> Path:
+def _fetch(track: Track, target: Path) -> Path:
     try:
         with track.file.storage.open(track.file.name or "", "rb") as source:
-            StreamingFileHandler(storing.CHUNK_BYTES).copy(source, target, on_chunk=lambda _: beat())
+            StreamingFileHandler(storing.CHUNK_BYTES).copy(source, target)
     except FileNotFoundError as error:
         raise ServiceError(ReasonCode.FILE_MISSING) from error
     except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +24,18 @@ CHUNK_BYTES = 1024**2
 
 
 class StreamedFile(File):
-    """An open local file that storage reads in chunks; `on_chunk` is called before each (to renew a lease)."""
+    """An open local file that storage reads in chunks."""
 
-    def __init__(self, path: Path, name: str, on_chunk: Callable[[], object] | None = None) -> None:
-        self._source = path.open("rb")
-        super().__init__(self._source, name=name)
-        self._on_chunk = on_chunk or (lambda: None)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb"), name=path.name)
+        self._path = path
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        for chunk in super().chunks(chunk_size or CHUNK_BYTES):
-            self._on_chunk()
-            yield chunk
-
-    def read(self, size: int = -1) -> bytes:
-        self._on_chunk()
-        return self._source.read(size)
+        return super().chunks(chunk_size or CHUNK_BYTES)
 
 
 class MovedFile(StreamedFile):
     """A local file that is no longer needed where it is: a folder storage takes it by renaming."""
-
-    def __init__(self, path: Path, name: str, on_chunk: Callable[[], object] | None = None) -> None:
-        super().__init__(path, name, on_chunk)
-        self._path = path
 
     def temporary_file_path(self) -> str:
         """Storage back ends that can will move this path instead of reading the file."""

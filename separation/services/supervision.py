@@ -8,13 +8,15 @@ while ends nothing: only an answer that says "lost" or "cancelled" does.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Protocol
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from memory.processes import EndReason
 from separation import states
@@ -109,7 +111,7 @@ class AttemptWatch:
             return None
         return EndReason.HOST_OUT_OF_MEMORY if self.cause is StopCause.PRESSURE else EndReason.CANCELLED
 
-    # --- also called while staging and publishing
+    # --- also while staging and publishing
 
     def enter(self, phase: str) -> None:
         self._phase, self._unwritten = phase, True
@@ -126,6 +128,26 @@ class AttemptWatch:
             if self._clock() >= self._due[name]:
                 self._due[name] = self._clock() + seconds
                 _unless_database_fails(act)
+
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        """Keep beating, from a thread of its own, while this one is busy with storage for who knows how long."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat_until, args=(done,), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _beat_until(self, done: threading.Event) -> None:
+        try:
+            while not done.is_set():
+                self.beat()
+                done.wait(LOOK_SECONDS)
+        finally:
+            connections.close_all()
 
     def require_fence(self) -> None:
         """Raise `FenceLostError` once the job is known to be somebody else's."""
@@ -178,7 +200,8 @@ class AttemptWatch:
     def _stop(self, cause: StopCause) -> None:
         if self.cause is None or cause is StopCause.FENCE_LOST:
             if self.cause is not cause:
-                logger.info("ending the attempt: %s", cause, extra=self._context())
+                level = logging.DEBUG if cause is StopCause.FENCE_LOST else logging.INFO
+                logger.log(level, "ending the attempt: %s", cause, extra=self._context())
             self.cause = cause
 
     def _advance(self, fraction: object) -> None:

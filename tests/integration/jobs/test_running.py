@@ -6,16 +6,19 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from django.db import connection
+from django.core.files.storage import default_storage
+from django.db import OperationalError, connection
 from django_q.models import OrmQ
 
-from memory.models import Reservation
+from memory.limiter import ConcurrentOperationLimiter
+from memory.models import MemoryIncident, Reservation
+from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
-from separation.services import cancel, delete_job, retry, stopping
+from separation.services import cancel, delete_job, reap, retry, stopping
 from separation.services.running import JobRunner
 
-from .conftest import MakeJob, staged, stored
+from .conftest import STUB, MakeJob, staged, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -244,3 +247,85 @@ def test_progress_and_memory_are_in_the_row_while_it_runs(make_job: MakeJob, run
 def test_a_submission_enqueues_one_wake_up_in_its_transaction(make_job: MakeJob) -> None:
     make_job()
     assert OrmQ.objects.count() == 1
+
+
+class OneVictim(ConcurrentOperationLimiter):
+    """Says that the machine is out of memory until it has seen one operation go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1
+
+    def choose_victim(self) -> Reservation | None:
+        if self.left and (held := Reservation.objects.held().first()):
+            self.left = 0
+            return held
+        return None
+
+
+def test_under_host_pressure_the_chosen_job_is_ended_and_waits_for_a_while(make_job: MakeJob) -> None:
+    job = make_job("sleep")
+    assert JobRunner(engine=STUB, limiter=OneVictim()).run_all() == 1
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED and job.not_before is not None
+    assert (job.attempts.get().outcome, job.attempts.get().reason) == ("requeued", "host_out_of_memory")
+    assert MemoryIncident.objects.filter(kind="host_out_of_memory", operation_key=str(job.pk)).exists()
+    assert_nothing_left()
+
+
+def test_a_job_that_pressure_ends_too_often_fails(make_job: MakeJob, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.JOB_MAX_ATTEMPTS = 2
+    job = make_job("sleep")
+    for _ in range(2):
+        SeparationJob.objects.update(not_before=None)
+        JobRunner(engine=STUB, limiter=OneVictim()).run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "host_out_of_memory")
+
+
+def test_leases_are_renewed_while_a_slow_storage_takes_the_stems(
+    make_job: MakeJob,
+    runner: JobRunner,
+    settings,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    settings.JOB_LEASE_SECONDS = 1.5
+    job, save = make_job(stems=["bass"]), default_storage.save
+
+    def slow(name, content, **more):  # type: ignore[no-untyped-def]
+        time.sleep(2.5)
+        reap()
+        return save(name, content, **more)
+
+    monkeypatch.setattr(default_storage, "save", slow)
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.attempt_number) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_job_whose_options_are_no_longer_valid_fails_with_that_reason(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    SeparationJob.objects.update(options={"model": "starter", "shifts": -3})
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "invalid_option")
+
+
+def test_a_database_that_fails_at_the_last_step_loses_neither_job_nor_files(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("connection lost")
+
+    with monkeypatch.context() as broken, pytest.raises(OperationalError):
+        broken.setattr(states, "succeed", fail)
+        runner.run_all()
+    assert len(stored()) == 4
+    SeparationJob.objects.update(lease_expires_at=states.from_now(-1))
+    reap()
+    assert (stored(), staged()) == ([], [])
+    runner.run_all()
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED and len(stored()) == 4
