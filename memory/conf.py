@@ -46,7 +46,7 @@ NUMBERS: Mapping[str, Number] = MappingProxyType(
             Number("MEMORY_LIMIT_MB", 2048, 32, "MB", "E001"),
             Number("MEMORY_WARNING_THRESHOLD_MB", 1536, 16, "MB", "E002"),
             Number("MAX_CONCURRENT_OPERATIONS", 3, 1, "operations", "E003"),
-            Number("STREAMING_CHUNK_SIZE", 8192, 512, "bytes", "E004"),
+            Number("STREAMING_CHUNK_SIZE", 262_144, 512, "bytes", "E004"),
             Number("PROCESS_MEMORY_LIMIT_MB", 4096, 32, "MB", "E005"),
             Number("MEMORY_CHECK_INTERVAL", 10, 0.1, "seconds", "E006", whole=False),
             Number("PROCESS_POLL_INTERVAL_MS", 100, 10, "milliseconds", "E007"),
