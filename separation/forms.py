@@ -26,11 +26,24 @@ class SetupForm(UserCreationForm):
         label="Setup code",
         help_text="It was printed in the console when the server started.",
         widget=forms.TextInput(
-            attrs={"autocomplete": "one-time-code", "autocapitalize": "characters", "spellcheck": "false"}
+            attrs={
+                "autocomplete": "one-time-code",
+                "autocapitalize": "characters",
+                "spellcheck": "false",
+                "autofocus": True,
+            }
         ),
         max_length=40,
     )
     field_order = ("code", "username", "password1", "password2")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs.pop("autofocus", None)
+        self.fields["username"].help_text = ""
+        self.fields["password1"].help_text = "At least 8 characters, and not one that everybody uses."
+        self.fields["password2"].label = "Password, once more"
+        self.fields["password2"].help_text = ""
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]

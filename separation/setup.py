@@ -108,7 +108,7 @@ def _numbers(text: str) -> list[float]:
         values = json.loads(text or "[]")
     except json.JSONDecodeError:  # a full disk cut the file short: start counting again
         return []
-    return [float(value) for value in values if isinstance(value, int | float)]
+    return [float(value) for value in values if isinstance(value, int | float)] if isinstance(values, list) else []
 
 
 def guess_limit() -> GuessLimit:

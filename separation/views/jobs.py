@@ -31,7 +31,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     if state not in dict(FILTERS):
         raise BadRequest("There is no such state. Choose one of the filters.")
     jobs = SeparationJob.objects.filter(owner=signed_in(request)).select_related("track")
-    page = newest_first(jobs.filter(state=state) if state else jobs, request.GET.get("before", ""))
+    page = newest_first(request, jobs.filter(state=state) if state else jobs)
     return render(request, "jobs.html", {"page": page, "state": state, "filters": FILTERS})
 
 

@@ -1,45 +1,18 @@
-"""Newest-first pages of rows by keyset, so that page one million costs what page one does. Owns the cursor's form."""
+"""Newest-first pages of rows for lists, by the same cursors as the API's. Owns only how a bad one is answered."""
 
-import uuid
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any
 
 from django.core.exceptions import BadRequest
-from django.db.models import Model, Q, QuerySet
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
-PAGE_SIZE = 25
-Row = TypeVar("Row", bound=Model)
-
-
-@dataclass(frozen=True)
-class Page(Generic[Row]):
-    """`rows`, and the `older` cursor for the next page; empty on the last."""
-
-    rows: list[Row]
-    older: str = ""
+from separation.api.pagination import Page
+from separation.api.problems import Problem
 
 
-def newest_first(query: QuerySet[Row], before: str, size: int = PAGE_SIZE) -> Page[Row]:
-    """The page of rows older than the cursor `before` (empty: the newest). Raises `BadRequest` for a bad cursor."""
-    if before:
-        at, last = _parse(before)
-        query = query.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=last), created_at__lte=at)
-    rows = list(query.order_by("-created_at", "-id")[: size + 1])
-    older = _cursor(rows[size - 1]) if len(rows) > size else ""
-    return Page(rows[:size], older)
-
-
-def _cursor(row: Model) -> str:
-    return f"{row.created_at.isoformat()}~{row.pk}"  # type: ignore[attr-defined]
-
-
-def _parse(cursor: str) -> tuple[datetime, uuid.UUID]:
-    at, _, last = cursor.replace(" ", "+").partition("~")
+def newest_first(request: HttpRequest, query: QuerySet[Any]) -> Page:
+    """The page that the request's cursor asks for. Raises `BadRequest` for a damaged cursor."""
     try:
-        moment, key = datetime.fromisoformat(at), uuid.UUID(last)
-    except ValueError as error:
-        raise BadRequest("This page address is damaged. Go back to the newest.") from error
-    if moment.tzinfo is None:
-        raise BadRequest("This page address is damaged. Go back to the newest.")
-    return moment, key
+        return Page(request, query)
+    except Problem as problem:
+        raise BadRequest(problem.detail) from problem

@@ -25,7 +25,7 @@ from separation.views.people import own, signed_in
 @require_safe
 def track_list(request: HttpRequest) -> HttpResponse:
     tracks = Track.objects.filter(owner=signed_in(request))
-    return render(request, "tracks.html", {"page": newest_first(tracks, request.GET.get("before", ""))})
+    return render(request, "tracks.html", {"page": newest_first(request, tracks)})
 
 
 @login_required

@@ -1,0 +1,241 @@
+"""What each page shows, to whom, and that hostile names stay names."""
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from separation.models import JobState, SeparationJob, Track
+from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
+
+HOSTILE = "<script>alert(1)\"'<img src=x onerror=alert(2)>.wav"
+PAGES = ["/", "/jobs/", "/tracks/", "/account/", "/account/password/"]
+
+
+def text(client: Client, path: str) -> str:
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_asks_a_visitor_to_log_in(client: Client, musician: User, path: str) -> None:
+    assert client.get(path)["Location"] == f"/login/?next={path}"
+
+
+def test_logging_in_leads_where_one_wanted_to_go(client: Client, musician: User) -> None:
+    response = client.post("/login/", {"username": "ada", "password": PASSWORD, "next": "/jobs/"})
+    assert response["Location"] == "/jobs/"
+
+
+def test_logging_in_never_leads_to_another_site(client: Client, musician: User) -> None:
+    response = client.post("/login/", {"username": "ada", "password": PASSWORD, "next": "https://evil.example/"})
+    assert response["Location"] == "/"
+
+
+def test_logging_out_ends_the_session(page: Client) -> None:
+    page.post("/logout/")
+    assert page.get("/jobs/").status_code == 302
+
+
+def test_a_changed_password_is_confirmed(page: Client) -> None:
+    new = {"old_password": PASSWORD, "new_password1": "another good one", "new_password2": "another good one"}
+    response = page.post("/account/password/", new, follow=True)
+    assert "Your password was changed." in response.content.decode()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_needs_inline_scripts_or_styles(page: Client, finished: SeparationJob, path: str) -> None:
+    for html in (text(page, path), text(page, f"/jobs/{finished.pk}")):
+        assert not re.search(r"<script(?![^>]*\bsrc=)", html)
+        assert not re.search(r"<style|\sstyle=|\son\w+=", html)
+
+
+def test_empty_lists_say_so_and_lead_on(page: Client) -> None:
+    assert "Nothing separated yet." in text(page, "/jobs/")
+    assert "No track uploaded yet." in text(page, "/tracks/")
+    assert "No job is failed." in text(page, "/jobs/?state=failed")
+
+
+def test_the_models_that_cannot_be_used_are_shown_but_not_offered(page: Client) -> None:
+    html = text(page, "/")
+    assert re.search(r'<option value="htdemucs"[^>]* disabled>HT Demucs – not on this server', html)
+    assert re.search(r'<option value="starter"[^>]* selected>Starter', html)
+    assert "For release quality use htdemucs" in html
+
+
+def test_a_hostile_file_name_is_shown_as_text(page: Client, make_job: MakeJob) -> None:
+    job = make_job(name=HOSTILE)
+    for path in ("/jobs/", "/tracks/", f"/jobs/{job.pk}", f"/tracks/{job.track_id}/separate/"):
+        html = text(page, path)
+        assert "<script>alert" not in html and "<img src=x" not in html
+        assert "&lt;script&gt;alert(1)" in html
+
+
+def test_names_are_kept_apart_from_the_direction_of_the_page(page: Client, make_track: MakeTrack) -> None:
+    make_track("שיר.wav")
+    assert "<bdi>שיר.wav</bdi>" in text(page, "/tracks/")
+
+
+def test_a_finished_job_offers_every_stem_and_the_zip(page: Client, finished: SeparationJob) -> None:
+    html = text(page, f"/jobs/{finished.pk}")
+    for stem in finished.stems.all():
+        assert f'href="/api/v1/stems/{stem.pk}/audio" download="Song - {stem.name}.wav"' in html
+    assert f"/api/v1/jobs/{finished.pk}/stems.zip" in html
+    assert html.index('data-stem="vocals"') < html.index('data-stem="drums"')
+
+
+@pytest.mark.parametrize("state", JobState.values)
+def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: str) -> None:
+    assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
+
+
+def test_a_failed_job_says_why_and_what_to_do(page: Client, make_job: MakeJob) -> None:
+    job = make_job(JobState.FAILED, reason="memory_limit", message="Try the fast preset.", peak_bytes=2**31)
+    html = text(page, f"/jobs/{job.pk}")
+    assert "Try the fast preset." in html and "memory_limit" in html and "Try again" in html and "2.0 GB" in html
+
+
+def test_a_waiting_job_tells_its_place(page: Client, make_job: MakeJob) -> None:
+    make_job()
+    assert "2 in the queue" in text(page, f"/jobs/{make_job().pk}")
+
+
+def test_a_page_without_scripts_reloads_itself_only_while_the_job_is_on(page: Client, make_job: MakeJob) -> None:
+    assert 'http-equiv="refresh"' in text(page, f"/jobs/{make_job().pk}")
+    assert 'http-equiv="refresh"' not in text(page, f"/jobs/{make_job(JobState.FAILED).pk}")
+
+
+def paths_of(job: SeparationJob) -> list[tuple[str, str]]:
+    actions = [("post", f"/jobs/{job.pk}/{action}/") for action in ("cancel", "retry", "delete")]
+    track = f"/tracks/{job.track_id}"
+    return [("get", f"/jobs/{job.pk}"), *actions, ("get", f"{track}/separate/"), ("post", f"{track}/delete/")]
+
+
+def test_what_belongs_to_someone_else_is_not_there(page: Client, stranger: User, make_job: MakeJob) -> None:
+    job = make_job(owner=stranger)
+    for method, path in paths_of(job):
+        assert getattr(page, method)(path, {"confirmed": "yes"}).status_code == 404, path
+    assert SeparationJob.objects.get().state == JobState.QUEUED
+    assert "Song" not in text(page, "/jobs/") + text(page, "/tracks/")
+
+
+def test_what_does_not_exist_is_a_helpful_404(page: Client) -> None:
+    response = page.get(f"/jobs/{uuid.uuid4()}")
+    assert response.status_code == 404
+    assert "belongs to someone else, or it was deleted" in response.content.decode()
+
+
+def test_cancelling_asks_first(page: Client, make_job: MakeJob) -> None:
+    job = make_job()
+    assert "Cancel this separation?" in page.post(f"/jobs/{job.pk}/cancel/").content.decode()
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_a_confirmed_cancel_cancels(page: Client, make_job: MakeJob) -> None:
+    job = make_job()
+    page.post(f"/jobs/{job.pk}/cancel/", {"confirmed": "yes"})
+    job.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+
+
+def test_a_failed_job_can_be_tried_again(page: Client, make_job: MakeJob) -> None:
+    job = make_job(JobState.FAILED)
+    page.post(f"/jobs/{job.pk}/retry/")
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_a_refused_retry_says_so(page: Client, finished: SeparationJob) -> None:
+    response = page.post(f"/jobs/{finished.pk}/retry/", follow=True)
+    assert "Only a job that failed or was cancelled can be tried again." in response.content.decode()
+
+
+def test_deleting_a_job_asks_then_deletes_and_leaves_the_track(page: Client, finished: SeparationJob) -> None:
+    path = f"/jobs/{finished.pk}/delete/"
+    assert "Delete this job and its stems?" in page.post(path).content.decode()
+    page.post(path, {"confirmed": "yes"})
+    assert not SeparationJob.objects.exists() and Track.objects.exists()
+
+
+def test_deleting_a_track_asks_then_deletes_all_of_it(page: Client, finished: SeparationJob) -> None:
+    path = f"/tracks/{finished.track_id}/delete/"
+    assert "Delete this track?" in page.post(path).content.decode()
+    page.post(path, {"confirmed": "yes"})
+    assert not Track.objects.exists() and not SeparationJob.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/demo/", "/jobs/{}/cancel/", "/jobs/{}/delete/", "/logout/"])
+def test_nothing_is_changed_by_following_a_link(page: Client, make_job: MakeJob, path: str) -> None:
+    assert page.get(path.format(make_job().pk)).status_code == 405
+
+
+def test_a_post_without_its_csrf_token_is_a_helpful_403(musician: User, make_job: MakeJob) -> None:
+    client, job = Client(enforce_csrf_checks=True), make_job()
+    client.force_login(musician)
+    response = client.post(f"/jobs/{job.pk}/delete/", {"confirmed": "yes"})
+    assert response.status_code == 403
+    assert "reload the page" in response.content.decode()
+    assert SeparationJob.objects.exists()
+
+
+def test_the_list_pages_by_key_through_all_jobs_once(page: Client, make_job: MakeJob) -> None:
+    made = {str(make_job(JobState.CANCELLED).pk) for _ in range(30)}
+    first = text(page, "/jobs/?state=cancelled")
+    link = re.search(r'href="(/jobs/\?[^"]*cursor=[^"]+)"', first)
+    assert link
+    second = text(page, link[1].replace("&amp;", "&"))
+    seen = re.findall(r'href="/jobs/([0-9a-f-]{36})"', first + second)
+    assert sorted(seen) == sorted(made)
+    assert "state=cancelled" in link[1]
+    assert "Older" not in second
+
+
+@pytest.mark.parametrize("query", ["state=bogus", "cursor=x", "cursor=%00", "page_size=1e9", "ordering=id"])
+def test_a_damaged_address_is_a_400_page(page: Client, query: str) -> None:
+    response = page.get(f"/jobs/?{query}")
+    assert response.status_code == 400
+    assert "be read" in response.content.decode()
+
+
+def test_lists_never_count_all_rows(page: Client, make_job: MakeJob, django_assert_max_num_queries: Any) -> None:
+    make_job(JobState.CANCELLED)
+    with django_assert_max_num_queries(4) as captured:
+        page.get("/jobs/")
+    assert not any("COUNT(" in query["sql"] for query in captured.captured_queries)
+
+
+def test_a_new_token_is_shown_once_and_works(page: Client, client: Client) -> None:
+    response = page.post("/account/tokens/", {"name": "Laptop", "days": "30", "scopes": ["read"]})
+    found = re.search(r'data-testid="new-token">(stem_[\w-]+)<', response.content.decode())
+    assert found
+    assert found[1] not in text(page, "/account/") and "Laptop" in text(page, "/account/")
+    assert client.get("/api/v1/jobs/", headers={"Authorization": f"Bearer {found[1]}"}).status_code == 200
+
+
+def test_a_revoked_token_is_gone(page: Client, musician: User) -> None:
+    page.post("/account/tokens/", {"name": "Laptop", "days": "30", "scopes": ["read"]})
+    token = musician.access_tokens.get()
+    page.post(f"/account/tokens/{token.pk}/revoke/")
+    assert "Revoke" not in text(page, "/account/")
+
+
+def test_someone_elses_token_cannot_be_revoked(page: Client, stranger: User) -> None:
+    from separation.tokens.services import create_token
+
+    token, _ = create_token(stranger, "theirs")
+    page.post(f"/account/tokens/{token.pk}/revoke/")
+    token.refresh_from_db()
+    assert token.revoked_at is None
+
+
+@pytest.mark.parametrize(
+    "form", [{"name": "", "days": "30", "scopes": ["read"]}, {"name": "x", "days": "9", "scopes": ["read"]}, {}]
+)
+def test_an_incomplete_token_form_is_shown_again(page: Client, musician: User, form: dict[str, Any]) -> None:
+    assert page.post("/account/tokens/", form).status_code == 400
+    assert not musician.access_tokens.exists()
