@@ -1,0 +1,53 @@
+"""What a studio does to a stem: equalisation, room, width, level. Linear, apart from a soft compressor."""
+
+import numpy as np
+
+from separation.starter.synthesis.signal import RATE, Rng, Signal, coloured_noise, gain, log_uniform
+
+
+def _fft_length(samples: int) -> int:
+    return 1 << (samples - 1).bit_length()
+
+
+def treated(rng: Rng, audio: Signal, stem: str) -> Signal:
+    """(2, samples) through one spectral curve and one room, DC removed."""
+    samples = audio.shape[1]
+    size = _fft_length(samples + RATE)
+    spectrum = np.fft.rfft(audio, size)
+    spectrum *= equaliser(rng, size)
+    if stem != "bass" and rng.random() < 0.75:
+        wet = np.fft.rfft(room(rng, log_uniform(rng, 0.15, 1.6)), size)
+        spectrum = spectrum + spectrum * wet * gain(rng.uniform(-30, -12 if stem == "drums" else -9))
+    out = np.fft.irfft(spectrum, size)[:, :samples]
+    return (out - out.mean(axis=1, keepdims=True)).astype(np.float32)
+
+
+def equaliser(rng: Rng, size: int) -> Signal:
+    """A tilt and up to three broad bells, as gains over the bins; nothing below 20 Hz."""
+    frequency = np.fft.rfftfreq(size, 1 / RATE) + 1e-3
+    octave = np.log2(frequency / 1000)
+    decibels = rng.normal(0, 0.7) * np.clip(octave, -6, 5)
+    for _ in range(int(rng.integers(0, 4))):
+        decibels = decibels + rng.normal(0, 4) * np.exp(-(((octave - rng.uniform(-4, 4)) / rng.uniform(0.3, 1.2)) ** 2))
+    return (10 ** (decibels / 20) / np.sqrt(1 + (20 / frequency) ** 4)).astype(np.float32)
+
+
+def room(rng: Rng, seconds: float) -> Signal:
+    """An impulse response, (2, samples): early echoes and a decaying diffuse tail, different left and right."""
+    samples = int(min(seconds, 0.95) * RATE)
+    time = np.arange(samples, dtype=np.float32) / RATE
+    tail = np.stack([coloured_noise(samples, rng, 150, rng.uniform(2500, 9000), 1) for _ in range(2)])
+    tail *= np.exp(-6.9 * time / seconds)
+    tail[:, : int(rng.uniform(0, 0.04) * RATE)] = 0
+    for _ in range(int(rng.integers(2, 8))):
+        at = int(rng.uniform(0.004, 0.06) * RATE)
+        tail[int(rng.integers(2)), min(at, samples - 1)] += rng.normal(0, 8)
+    return (tail / (np.sqrt((tail**2).sum(axis=1, keepdims=True)) + 1e-6)).astype(np.float32)
+
+
+def levelled(rng: Rng, audio: Signal, decibels: float) -> Signal:
+    """Scaled so that the loud parts' RMS is at `decibels` full scale; silence stays silence."""
+    power = (audio**2).mean(axis=0)
+    heard = power > 1e-4 * float(power.max(initial=0.0)) + 1e-12
+    level = np.sqrt(power[heard].mean()) if heard.any() else 0.0
+    return audio * np.float32(gain(decibels + rng.normal(0, 2.5)) / level) if level > 1e-6 else audio
