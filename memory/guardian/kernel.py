@@ -82,15 +82,6 @@ def kill_cgroup(folder: str) -> bool:
     return True
 
 
-def change_niceness(by: int) -> bool:
-    """setpriority(2); lowering takes a privilege."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + by)
-    except OSError:
-        return False
-    return True
-
-
 def become_session_leader() -> None:
     with contextlib.suppress(PermissionError):  # it is one already
         os.setsid()

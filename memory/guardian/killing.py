@@ -1,8 +1,10 @@
 """Ending members of a tree: never another process that got the same pid since."""
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from memory.probes.tree import ProcTree, Tree
 
@@ -56,13 +58,25 @@ def signal_each(tree: Tree, listed: dict[int, float], number: int) -> None:
         send(tree, pid, started, number)
 
 
-def end_all(tree: Tree, root: int, *, seconds: float = 10.0, reap: object = None) -> dict[int, float]:
-    """Kill and look again until nobody is left; returns the members that could not be ended in that time."""
+def kill_groups(tree: Tree, root: int) -> None:
+    """Kill every process group below `root` as a whole, which no member can dodge by forking and ending itself."""
+    for group in tree.groups(root) - {os.getpgrp(), 0, 1}:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def end_all(
+    tree: Tree, root: int, *, seconds: float = 10.0, childless: Callable[[], bool] | None = None
+) -> dict[int, float]:
+    """Kill and look again until nobody is left; returns the members that could not be ended in that time.
+
+    `childless` says for certain that nobody is left: a look at the tree can miss who forks faster than it is read.
+    """
     deadline = time.monotonic() + seconds
-    while left := members(tree, root, thorough=True):
+    while not (childless() if childless is not None else not members(tree, root, thorough=True)):
+        left = members(tree, root, thorough=True)
         signal_each(tree, left, signal.SIGKILL)
-        if callable(reap):
-            reap()
+        kill_groups(tree, root)
         if time.monotonic() > deadline:
             return left
         time.sleep(RESCAN_SECONDS)

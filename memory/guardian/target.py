@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, NoReturn
 
 from memory.guardian import kernel
 
-HURRY = -10  # the guardian's niceness, where it may lower it: it needs little time, and that at once
-
 
 class Started(NamedTuple):
     """The child's pid and the layers in force for it, or why the program could not be started."""
@@ -53,8 +51,6 @@ def _apply_limits(config: dict[str, Any]) -> list[str]:
     kernel.become_session_leader()
     kernel.default_signals()
     kernel.forbid_core_dumps()
-    if config["hurried"]:
-        kernel.change_niceness(-HURRY)
     cgroup, data = config.get("cgroup"), config.get("data")
     layers = {
         "parent_death_signal": _die_with_parent(config["guardian"]),

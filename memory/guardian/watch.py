@@ -24,6 +24,7 @@ from memory.policy import Action, TreeLimits, fill_rate, next_look, tree_action
 from memory.probes.tree import tree_for
 
 MAX_MEMBERS_REPORTED = 100  # keeps a report below PIPE_BUF, so that it is written whole or not at all
+MOST_REAPED = 1000  # at a time: a tree can end children faster than they are collected
 UNKILLABLE_SECONDS = 20.0  # a process stuck in the kernel doesn't die; its supervisor must not wait for ever
 
 
@@ -47,6 +48,7 @@ class Watch:
         self.warned = False
         self.target_pid = 0
         self.exit_status: int | None = None
+        self.is_subreaper = False
         self.orphaned = False
         self.ending = False
 
@@ -70,11 +72,11 @@ class Watch:
 
     def _prepare(self) -> list[str]:
         layers = ["supervisor", "own_session", "lifeline"]
-        if kernel.become_subreaper():
+        self.is_subreaper = kernel.become_subreaper()
+        if self.is_subreaper:
             layers.append("subreaper")
         kernel.signal_on_parent_death(signal.SIGTERM)
         self.config["guardian"] = self.root
-        self.config["hurried"] = kernel.change_niceness(target.HURRY)
         self._handle_signals()
         if os.getppid() != self.config["supervisor"]:
             sys.exit(1)
@@ -124,15 +126,19 @@ class Watch:
         else:
             self._terminate("requested")
 
-    def _reap(self) -> None:
-        """Collect every ended child: the target, and the orphans that became ours."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
+    def _reap(self) -> bool:
+        """Collect ended children: the target, and the orphans that became ours. True when there is no child left,
+        which for a subreaper means no descendant."""
+        for _ in range(MOST_REAPED):
+            try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid == self.target_pid:
-                    self.exit_status = status
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return False
+            if pid == self.target_pid:
+                self.exit_status = status
+        return False
 
     # --- looking and acting
 
@@ -187,18 +193,17 @@ class Watch:
         cgroup = self.config.get("cgroup")
         if number == signal.SIGKILL and cgroup:
             kernel.kill_cgroup(cgroup)
-        if self.config["reader"] != "proc" and self.exit_status is None:
-            with contextlib.suppress(OSError):  # catches a child that forked and left between two looks
-                os.killpg(self.target_pid, number)
         known = dict(self.meter.members)
         killing.signal_each(self.tree, known, number)
         everyone = killing.members(self.tree, self.root, thorough=True)
         killing.signal_each(self.tree, dict(everyone.items() - known.items()), number)
+        if number == signal.SIGKILL:
+            killing.kill_groups(self.tree, self.root)
 
     # --- end and reports
 
     def _finish(self) -> None:
-        left = killing.end_all(self.tree, self.root, reap=self._reap)
+        left = killing.end_all(self.tree, self.root, childless=self._reap if self.is_subreaper else None)
         self._reap()
         if self.orphaned:
             self._remove_cgroup()

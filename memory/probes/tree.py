@@ -7,6 +7,7 @@ it, so it imports nothing slow at its top.
 # pathlib would double the guardian's start-up time
 # ruff: noqa: PTH110, PTH123, PTH208
 
+import contextlib
 import os
 from typing import NamedTuple, Protocol
 
@@ -36,6 +37,8 @@ class Tree(Protocol):
 
     def started(self, pid: int) -> float | None: ...
 
+    def groups(self, root: int) -> set[int]: ...
+
     def reading(self, pid: int) -> Reading | None: ...
 
     def pss(self, pid: int) -> int | None: ...
@@ -46,6 +49,7 @@ class Tree(Protocol):
 class _Stat(NamedTuple):
     state: bytes
     parent: int
+    group: int
     threads: int
     started: float
 
@@ -58,7 +62,7 @@ class _Stat(NamedTuple):
 def _parse_stat(content: bytes) -> _Stat:
     """proc_pid_stat(5): the fields after the command's closing bracket, the first of which is the third."""
     fields = content[content.rindex(b")") + 2 :].split()
-    return _Stat(fields[0], int(fields[1]), int(fields[17]), float(fields[19]))
+    return _Stat(fields[0], int(fields[1]), int(fields[2]), int(fields[17]), float(fields[19]))
 
 
 class ProcTree:
@@ -90,6 +94,14 @@ class ProcTree:
 
     def scan(self, root: int) -> dict[int, float]:
         """The same from one pass over all processes: slower, and misses no child of an exiting one."""
+        return {pid: stat.started for pid, stat in self._scan(root).items() if stat.alive}
+
+    def groups(self, root: int) -> set[int]:
+        """Process groups of the descendants, the ended but uncollected ones included: while such a one exists, its
+        group's number can't be given to another."""
+        return {stat.group for stat in self._scan(root).values()}
+
+    def _scan(self, root: int) -> dict[int, _Stat]:
         children: dict[int, list[int]] = {}
         stats: dict[int, _Stat] = {}
         for pid in self._pids():
@@ -97,7 +109,7 @@ class ProcTree:
             if stat is not None:
                 stats[pid] = stat
                 children.setdefault(stat.parent, []).append(pid)
-        return {pid: stats[pid].started for pid in _below(root, children) if stats[pid].alive}
+        return {pid: stats[pid] for pid in _below(root, children)}
 
     def _pids(self) -> list[int]:
         return [int(name) for name in os.listdir(self._proc) if name.isdigit()]
@@ -190,6 +202,13 @@ class PsutilTree:
         for pid in (root, *tuple(self._seen)):
             self._seen.update(self._children(pid))
         return dict(self._seen)
+
+    def groups(self, root: int) -> set[int]:
+        found = set()
+        for pid in self.descendants(root):
+            with contextlib.suppress(OSError):
+                found.add(os.getpgid(pid))
+        return found
 
     def _children(self, pid: int) -> dict[int, float]:
         try:

@@ -12,7 +12,7 @@ import pytest
 from memory.processes import EndReason, OperationLimits, Outcome, ProcessResourceManager
 from memory.quantities import MIB
 from tests.integration.memory_processes import children
-from tests.integration.memory_processes.conftest import Lab, environment, wait_for
+from tests.integration.memory_processes.conftest import Lab, environment, pids, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,7 +101,7 @@ def test_without_a_process_filesystem_the_same_limits_hold() -> None:
 
 def test_many_threads_run_at_once_and_leave_no_descriptor_and_no_zombie(lab: Lab) -> None:
     lab.run("pass")  # whatever is opened once has been
-    before = _descriptors()
+    before, children_before = _descriptors(), _children()
     outcomes: list[Outcome] = []
     threads = [threading.Thread(target=lambda: outcomes.append(lab.run("print(1)"))) for _ in range(16)]
     for thread in threads:
@@ -110,7 +110,7 @@ def test_many_threads_run_at_once_and_leave_no_descriptor_and_no_zombie(lab: Lab
         thread.join()
     assert [outcome.reason for outcome in outcomes] == [EndReason.COMPLETED] * 16
     assert _descriptors() == before
-    assert _children() == []
+    assert _children() == children_before
 
 
 def test_a_failed_start_leaves_no_descriptor(manager: ProcessResourceManager) -> None:
@@ -166,8 +166,8 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _children() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(int(name)) == os.getpid()]
+def _children() -> set[int]:
+    return {pid for pid in pids() if _parent(pid) == os.getpid()}
 
 
 def test_the_program_knows_its_environment_and_folder(lab: Lab, tmp_path: Path) -> None:
@@ -175,3 +175,24 @@ def test_the_program_knows_its_environment_and_folder(lab: Lab, tmp_path: Path) 
     lab.run("import os; print(os.getcwd()); print(os.getpid())", cwd=tmp_path, on_line=lines.append)
     assert lines[0] == str(tmp_path)
     assert environment(int(lines[1])) == b""
+
+
+def test_a_process_that_keeps_forking_and_ending_itself_does_not_get_away(lab: Lab) -> None:
+    """No look at the tree can be trusted here: whoever it finds has ended by the time a signal is sent."""
+    code = "import os, time\nif os.fork() == 0:\n while True:\n  if os.fork(): os._exit(0)\ntime.sleep(0.3)"
+    assert lab.run(code).reason is EndReason.COMPLETED
+    assert lab.alive() == []
+    assert lab.wait_until_gone(0.2) == []
+
+
+def test_a_fork_bomb_is_put_out(lab: Lab) -> None:
+    code = "import os, time\nfor _ in range(7):\n os.fork()\nprint(1, flush=True)\ntime.sleep(60)"
+    seen = threading.Event()
+    outcome = lab.run(
+        code,
+        limit_mb=2000,
+        on_line=lambda _line: seen.set(),
+        should_stop=lambda: EndReason.CANCELLED if seen.is_set() else None,
+    )
+    assert outcome.reason is EndReason.CANCELLED
+    assert lab.alive() == []

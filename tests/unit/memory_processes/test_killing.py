@@ -60,3 +60,21 @@ def test_a_sandbox_without_process_descriptors_can_still_end_a_process(
     monkeypatch.setattr(os, "pidfd_open", refuse)
     assert killing.send(ProcTree(), child.pid, ProcTree().started(child.pid) or 0.0, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
+
+
+def test_whole_groups_are_killed_and_the_own_one_is_not() -> None:
+    """The program between is in this process's group; its child leads a group, with a fork of its own in it."""
+    leader = "import os, time\nos.setpgrp()\nos.fork()\nprint(os.getpgrp(), flush=True)\ntime.sleep(60)"
+    between = f"import subprocess, sys\nsys.exit(-subprocess.run([sys.executable, '-c', {leader!r}]).returncode)"
+    with subprocess.Popen([sys.executable, "-c", between], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        killing.kill_groups(ProcTree(), parent.pid)
+        assert parent.wait() == signal.SIGKILL  # it lived to tell how its child ended
+        parent.stdout.read()  # returns: the fork, which held the pipe too, has ended
+
+
+def test_nobody_is_left_only_when_that_is_certain(child: "subprocess.Popen[bytes]") -> None:
+    answers = iter([False, True])
+    assert killing.end_all(ProcTree(), child.pid, childless=lambda: next(answers)) == {}
+    assert next(answers, "asked twice") == "asked twice"

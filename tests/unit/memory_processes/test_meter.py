@@ -20,6 +20,9 @@ class FakeTree:
         self.scans += 1
         return {pid: float(pid) for pid in self.held}
 
+    def groups(self, root: int) -> set[int]:
+        return set()
+
     def started(self, pid: int) -> float | None:
         return float(pid) if pid in self.held else None
 

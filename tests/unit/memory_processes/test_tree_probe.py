@@ -17,7 +17,7 @@ ROLLUP += "Private_Clean: 30 kB\nPrivate_Dirty: 40 kB\nSwap: 9 kB\nSwapPss: 5 kB
 
 
 def stat(pid: int, parent: int, *, state: str = "S", command: str = "python3", threads: int = 1) -> dict[str, str]:
-    rest = ["0"] * 15 + [str(threads), "0", str(1000 + pid)]
+    rest = [str(pid), *["0"] * 14, str(threads), "0", str(1000 + pid)]
     return {f"{pid}/stat": f"{pid} ({command}) {state} {parent} {' '.join(rest)} 0\n"}
 
 
@@ -97,3 +97,7 @@ def test_this_machine_s_reader_is_the_process_filesystem() -> None:
     assert default_reader() == "proc"
     assert isinstance(tree_for("proc"), ProcTree)
     assert isinstance(tree_for("psutil"), PsutilTree)
+
+
+def test_an_ended_member_still_tells_its_group(proc: Path) -> None:
+    assert ProcTree(str(proc)).groups(10) == {11, 12, 13}
