@@ -23,7 +23,7 @@ from separation.errors import ServiceError
 from separation.models import Attempt, JobEvent, JobState, SeparationJob, Stem, Track, WorkerCluster
 
 FOUND = 200
-"""How many tracks or people a search looks at."""
+"""How many tracks of a name a search looks at."""
 
 
 class ReadOnlyInline(admin.TabularInline):
@@ -218,15 +218,15 @@ class SeparationJobAdmin(ReadOnlyAdmin):
 
 
 def jobs_matching(term: str) -> Q:
-    """Jobs that a person may mean by `term`, found through indexes and a bounded number of tracks and people."""
+    """Jobs that a person may mean by `term`, a user's name or part of a file's, found through indexes."""
     key = _uuid(term)
     if key is not None:
         return Q(pk=key) | Q(track_id=key)
-    people = get_user_model().objects.filter(username__istartswith=term).order_by("pk")
+    owner = get_user_model().objects.filter(username__iexact=term).values_list("pk", flat=True).first()
+    if owner is not None:
+        return Q(owner_id=owner)
     tracks = Track.objects.filter(original_name__icontains=term).order_by("-created_at", "-id")
-    return Q(owner_id__in=list(people.values_list("pk", flat=True)[:FOUND])) | Q(
-        track_id__in=list(tracks.values_list("pk", flat=True)[:FOUND])
-    )
+    return Q(track_id__in=list(tracks.values_list("pk", flat=True)[:FOUND]))
 
 
 def _uuid(text: str) -> UUID | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection, transaction
+from django.db.models import Field
 from django.utils import timezone
 
 from separation.errors import ReasonCode
@@ -24,6 +26,8 @@ BATCH = 5000
 GIB = 1024**3
 SPAN = timedelta(days=365)
 USERNAME = "bulk"
+FIELDS = SeparationJob._meta.concrete_fields
+BY_NAME = {field.attname: field for field in FIELDS}
 
 
 class Command(BaseCommand):
@@ -42,41 +46,61 @@ class Command(BaseCommand):
             self.stdout.write(f"{deleted} jobs deleted")
             return
         track = Track.objects.create(owner=owner, original_name="Made in bulk.wav", size=0, sha256="")
-        for batch in batches(owner.pk, track, options["count"], timezone.now()):
-            SeparationJob.objects.bulk_create(batch, batch_size=500)
+        with transaction.atomic(), connection.cursor() as cursor:
+            for batch in rows(made_job(owner.pk, track), options["count"], timezone.now()):
+                cursor.executemany(insertion(), batch)
         self.stdout.write(f"{options['count']} jobs made")
 
 
-def batches(owner_id: int, track: Track, count: int, now: datetime) -> Iterator[list[SeparationJob]]:
-    """`count` jobs, spread evenly over the past year, in lists of at most BATCH."""
-    dice, asked = random.Random(0), parse_options({}).as_dict()
-    for first in range(0, count, BATCH):
-        numbers = range(first, min(first + BATCH, count))
-        yield [made_job(owner_id, track, asked, now - SPAN * (n + 1) / count, dice) for n in numbers]
-
-
-def made_job(
-    owner_id: int, track: Track, asked: dict[str, Any], created: datetime, dice: random.Random
-) -> SeparationJob:
-    """One job as it is left when it has ended: one in ten failed, one in twenty cancelled."""
-    lot = dice.random()
-    state = JobState.FAILED if lot < 0.1 else JobState.CANCELLED if lot < 0.15 else JobState.SUCCEEDED
-    reason = {JobState.FAILED: ReasonCode.MEMORY_LIMIT, JobState.CANCELLED: ReasonCode.CANCELLED}.get(state, "")
+def made_job(owner_id: int, track: Track) -> SeparationJob:
+    """What all of them have in common."""
+    asked = parse_options({}).as_dict()
     return SeparationJob(
-        id=uuid.UUID(int=dice.getrandbits(128), version=4),
         owner_id=owner_id,
         track=track,
         model=asked["model"],
         options=asked,
-        state=state,
-        reason=reason,
-        progress=1.0 if state == JobState.SUCCEEDED else 0.4,
+        state=JobState.SUCCEEDED,
+        progress=1.0,
         attempt_number=1,
         estimate_bytes=GIB,
-        peak_bytes=int(GIB * dice.uniform(0.7, 1.0)),
         limit_bytes=4 * GIB,
-        created_at=created,
-        queued_at=created,
-        started_at=created + timedelta(seconds=2),
-        finished_at=created + timedelta(seconds=60),
     )
+
+
+def insertion() -> str:
+    """The statement that inserts one row; the ORM would take ten times as long."""
+    names = [connection.ops.quote_name(str(field.column)) for field in FIELDS]
+    table = connection.ops.quote_name(SeparationJob._meta.db_table)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
+
+
+def rows(common: SeparationJob, count: int, now: datetime) -> Iterator[list[tuple[Any, ...]]]:
+    """`count` rows, spread evenly over the past year, in lists of at most BATCH."""
+    dice = random.Random(0)
+    template = {field.attname: _prepared(field, getattr(common, field.attname)) for field in FIELDS}
+    for first in range(0, count, BATCH):
+        numbers = range(first, min(first + BATCH, count))
+        yield [tuple({**template, **_varied(now - SPAN * (n + 1) / count, dice)}.values()) for n in numbers]
+
+
+def _varied(created: datetime, dice: random.Random) -> dict[str, Any]:
+    """What differs, ready for the database: one in ten failed, one in twenty was cancelled."""
+    lot = dice.random()
+    state = JobState.FAILED if lot < 0.1 else JobState.CANCELLED if lot < 0.15 else JobState.SUCCEEDED
+    reason = {JobState.FAILED: ReasonCode.MEMORY_LIMIT, JobState.CANCELLED: ReasonCode.CANCELLED}.get(state, "")
+    values = {
+        "id": uuid.UUID(int=dice.getrandbits(128), version=4),
+        "state": str(state),
+        "reason": str(reason),
+        "peak_bytes": int(GIB * dice.uniform(0.7, 1.0)),
+        "created_at": created,
+        "queued_at": created,
+        "started_at": created + timedelta(seconds=2),
+        "finished_at": created + timedelta(seconds=60),
+    }
+    return {name: _prepared(BY_NAME[name], value) for name, value in values.items()}
+
+
+def _prepared(field: Field, value: Any) -> Any:
+    return field.get_db_prep_save(value, connection)

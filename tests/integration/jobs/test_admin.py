@@ -2,14 +2,13 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
 from memory.admin import COUNTED
-from separation.management.commands.make_jobs import batches
 from separation.models import JobState, SeparationJob, Track
 from separation.services.running import JobRunner
 
@@ -67,7 +66,7 @@ def test_a_waiting_job_says_why_it_waits(staff: Client, make_job: MakeJob) -> No
         ({"state": "queued"}, True),
         ({"state": "failed"}, False),
         ({"reason": "memory_limit"}, False),
-        ({"q": "ad"}, True),
+        ({"q": "Ada"}, True),
         ({"q": "nobody"}, False),
         ({"q": "song"}, True),
         ({"q": "ID"}, True),
@@ -137,10 +136,16 @@ def test_the_list_never_counts_the_whole_table(staff: Client, make_job: MakeJob)
 
 
 def test_every_page_of_the_list_follows_an_index(user: User) -> None:
-    track = Track.objects.create(owner=user, original_name="x", size=0, sha256="")
-    for batch in batches(user.pk, track, 2000, timezone.now()):
-        SeparationJob.objects.bulk_create(batch)
+    call_command("make_jobs", count=2000, user="ada")
     jobs = SeparationJob.objects.order_by("-created_at", "-id")
     for chosen in (jobs, jobs.filter(state="failed"), jobs.filter(reason="memory_limit"), jobs.filter(owner=user)):
         plan = chosen[:50].explain()
         assert "USING INDEX" in plan and "TEMP B-TREE" not in plan, plan
+
+
+def test_jobs_made_in_bulk_are_listed_and_deleted_again(staff: Client) -> None:
+    call_command("make_jobs", count=120)
+    page = shown(staff)
+    assert "Made in bulk" in page and "memory_limit" in page and SeparationJob.objects.count() == 120
+    call_command("make_jobs", delete=True)
+    assert not SeparationJob.objects.exists()
