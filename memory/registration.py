@@ -110,18 +110,20 @@ def register_process(role: str) -> bool:
     return _own.report(role)
 
 
-def keep_registered(role: str) -> threading.Thread:
-    """Register this process now and every MEMORY_CHECK_INTERVAL, from a thread that ends with it.
+def keep_registered(role: str, stop: threading.Event | None = None) -> threading.Thread:
+    """Register this process now and every MEMORY_CHECK_INTERVAL, from a thread that ends with it, or on `stop`.
 
     For a process that serves requests: call it once, after the fork. No request then waits for it.
     """
-    thread = threading.Thread(target=_keep, args=(role,), name="memory-registration", daemon=True)
+    arguments = (role, stop or threading.Event())
+    thread = threading.Thread(target=_keep, args=arguments, name="memory-registration", daemon=True)
     thread.start()
     return thread
 
 
-def _keep(role: str) -> None:
+def _keep(role: str, stop: threading.Event) -> None:
     while True:
         register_process(role)
         connection.close()
-        time.sleep(memory_settings().memory_check_interval)
+        if stop.wait(memory_settings().memory_check_interval):
+            return

@@ -1,6 +1,5 @@
 """The admin's live page in a real browser."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from memory import live
@@ -18,42 +17,33 @@ from memory.incidents import record_incident
 from memory.limiter import ConcurrentOperationLimiter
 from memory.models import Host, IncidentKind, Reservation, ServiceProcess
 from memory.queueing import Candidate
+from memory.sampling import sample_host_and_processes
+from tests.acceptance.instance import engines_below, wait_for
+from tests.browser.conftest import OpenPage, log_in
+from tests.browser.site import Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is installed")
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """Playwright's loop runs in this thread, Django's calls do not; a busy machine may take its time."""
     expect.set_options(timeout=20_000)
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv(
-            "DJANGO_ALLOW_ASYNC_UNSAFE", "true"
-        )  # playwright's loop runs in this thread, Django's calls do not
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
-def problems() -> list[str]:
-    """What the browser complained about: script errors, and refusals of the content security policy."""
-    return []
-
-
-@pytest.fixture
-def page(chromium: Browser, live_server: LiveServer, admin_user: User, problems: list[str]) -> Iterator[Page]:
+def page(open_page: OpenPage, live_server: LiveServer, admin_user: User) -> Page:
+    """A page of an administrator who is logged in."""
     client = Client()
     client.force_login(admin_user)
-    context = chromium.new_context(viewport={"width": 1100, "height": 1200})
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
-    page = context.new_page()
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
+    page = open_page(viewport={"width": 1100, "height": 1200})
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+    page.context.add_cookies([cookie])  # type: ignore[list-item]
+    return page
 
 
 @pytest.fixture
@@ -76,7 +66,7 @@ def line_of(page: Page) -> str:
     return page.locator(".live-operation .live-line").get_attribute("points") or ""
 
 
-def open_page(page: Page, live_server: LiveServer) -> None:
+def look(page: Page, live_server: LiveServer) -> None:
     page.goto(f"{live_server.url}/admin/memory/live/")
     expect(page.locator("#live-updated")).to_contain_text("Updated")
 
@@ -90,7 +80,7 @@ def test_the_page_is_linked_from_the_admins_index(page: Page, live_server: LiveS
 def test_a_running_operations_line_moves_without_a_reload(
     page: Page, live_server: LiveServer, running: Reservation, problems: list[str]
 ) -> None:
-    open_page(page, live_server)
+    look(page, live_server)
     expect(page.locator(".live-numbers")).to_contain_text("300 MB now, peak 300 MB, estimate 900 MB, limit 1.2 GB")
     before = line_of(page)
     ConcurrentOperationLimiter().renew(running.pk, observed_bytes=700 * MIB)
@@ -99,8 +89,17 @@ def test_a_running_operations_line_moves_without_a_reload(
     assert problems == []
 
 
+def test_the_machines_history_is_drawn(page: Page, live_server: LiveServer) -> None:
+    for _ in range(2):
+        sample_host_and_processes()
+    look(page, live_server)
+    drawing = page.locator("#live-host .live-history")
+    expect(drawing).to_have_attribute("aria-label", "Memory in use over the last 0 s")
+    assert len((drawing.locator(".live-line").get_attribute("points") or "").split()) == 2
+
+
 def test_an_operation_that_ends_leaves_the_page(page: Page, live_server: LiveServer, running: Reservation) -> None:
-    open_page(page, live_server)
+    look(page, live_server)
     expect(page.locator(".live-operation")).to_have_count(1)
     ConcurrentOperationLimiter().release(running.pk)
     expect(page.locator(".live-operation")).to_have_count(0)
@@ -108,7 +107,7 @@ def test_an_operation_that_ends_leaves_the_page(page: Page, live_server: LiveSer
 
 
 def test_an_incident_appears_and_is_announced(page: Page, live_server: LiveServer) -> None:
-    open_page(page, live_server)
+    look(page, live_server)
     record_incident(IncidentKind.MEMORY_LIMIT, operation_key="song-1", message="it reached <1.2 GB>")
     expect(page.locator("#live-incidents")).to_contain_text("it reached <1.2 GB>")
     expect(page.locator("#live-news")).to_contain_text("New incident: operation over its limit")
@@ -119,20 +118,20 @@ def test_what_waits_is_shown_with_its_reason(
 ) -> None:
     waiting = Candidate("song-2", 10**15, waiting_since=running.created_at, label="Separation of song 2")
     monkeypatch.setattr(live, "_queue_sources", [lambda: [waiting]])
-    open_page(page, live_server)
+    look(page, live_server)
     expect(page.locator("#live-queue")).to_contain_text("Separation of song 2needs 931322.6 GB, more than the")
 
 
 def test_a_process_that_takes_no_work_says_why(page: Page, live_server: LiveServer) -> None:
     host = Host.objects.create(name="elsewhere", last_seen=Now() - timedelta(seconds=5))
     ServiceProcess.objects.create(host=host, role="web", pid=7, accepting=False, reason="it holds 3.0 GB")
-    open_page(page, live_server)
+    look(page, live_server)
     expect(page.locator("#live-processes")).to_contain_text("web 7")
     expect(page.locator("#live-processes")).to_contain_text("takes no work: it holds 3.0 GB")
 
 
 def test_pausing_stops_the_updates_until_continued(page: Page, live_server: LiveServer, running: Reservation) -> None:
-    open_page(page, live_server)
+    look(page, live_server)
     page.get_by_role("button", name="Pause").press("Enter")
     ConcurrentOperationLimiter().release(running.pk)
     page.wait_for_timeout(2500)
@@ -142,7 +141,7 @@ def test_pausing_stops_the_updates_until_continued(page: Page, live_server: Live
 
 
 def test_whoever_was_logged_out_is_told_so(page: Page, live_server: LiveServer) -> None:
-    open_page(page, live_server)
+    look(page, live_server)
     page.context.clear_cookies()
     expect(page.get_by_role("alert")).to_contain_text("You are logged out")
 
@@ -151,8 +150,29 @@ def test_nothing_is_cut_off_on_a_narrow_screen(
     page: Page, live_server: LiveServer, running: Reservation, tmp_path: Path
 ) -> None:
     page.set_viewport_size({"width": 375, "height": 800})
-    open_page(page, live_server)
+    look(page, live_server)
     widest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('#live *')].map(e => e.getBoundingClientRect().right))"
     )
     assert widest <= 375
+
+
+@pytest.mark.slow
+def test_a_real_job_draws_its_line_and_a_killed_one_becomes_an_incident(
+    open_page: OpenPage, site: Site, tmp_path: Path
+) -> None:
+    page = log_in(open_page(), site)
+    page.goto(f"{site.url}/admin/memory/live/")
+    expect(page.locator("#live-processes")).to_contain_text("Worker", ignore_case=True)
+    site.submit(write_song(tmp_path / "long.wav", seconds=240))
+    line = page.locator(".live-operation").filter(has_text="separat").locator(".live-line")
+    expect(line).to_be_visible(timeout=60_000)
+    wait_for(lambda: len(heights(line.get_attribute("points") or "")) > 2, 60, "the line to move")
+    for engine in engines_below(site.processes[0]):
+        engine.kill()
+    expect(page.locator("#live-incidents")).to_contain_text("operation killed from outside", ignore_case=True)
+
+
+def heights(points: str) -> set[str]:
+    """The different values a line goes through."""
+    return {point.split(",")[1] for point in points.split()}

@@ -76,6 +76,30 @@
   const caption = (left, right) =>
     element("p", { class: "live-caption" }, element("strong", {}, left), element("span", {}, right));
 
+  // --- lines
+
+  // points: [milliseconds, bytes], oldest first; levels: [name, bytes]; the drawing is 400 by 110
+  const drawLine = (drawing, points, most, levels) => {
+    const first = points[0][0];
+    const span = Math.max(points[points.length - 1][0] - first, 1);
+    const x = (when) => ((400 * (when - first)) / span).toFixed(1);
+    const y = (bytes) => (105 - (88 * bytes) / most).toFixed(1);
+    const line = points.map(([when, bytes]) => `${x(when)},${y(bytes)}`).join(" ");
+    drawing.replaceChildren(
+      shape("line", { class: "live-axis", x1: 0, x2: 400, y1: 105, y2: 105 }),
+      shape("polygon", { class: "live-area", points: `0,105 ${line} 400,105` }),
+      shape("polyline", { class: "live-line", points: line }),
+    );
+    for (const [name, bytes] of levels) {
+      const height = y(bytes);
+      const end = name === "limit";
+      drawing.append(
+        shape("line", { class: `live-mark-${name}`, x1: 0, x2: 400, y1: height, y2: height }),
+        shape("text", { class: `live-label-${name}`, x: end ? 398 : 2, y: Number(height) - 3, "text-anchor": end ? "end" : "start" }, `${name} ${size(bytes)}`),
+      );
+    }
+  };
+
   // --- the machine
 
   const drawHost = (live) => {
@@ -109,6 +133,13 @@
         (host.psi_some_avg10 === null ? "" : ` Stalled on memory: ${host.psi_some_avg10} % of the last 10 s.`) +
         ` Read from ${host.sources.join(", ")}.`),
     ];
+    if (host.samples.length > 1) {
+      const points = host.samples.map(([when, bytes]) => [when * 1000, bytes]);
+      const span = ago(new Date(points[0][0]).toISOString(), Date.parse(live.at));
+      const drawing = shape("svg", { class: "live-chart live-history", viewBox: "0 0 400 110", preserveAspectRatio: "none", role: "img", "aria-label": `Memory in use over the last ${span}` });
+      drawLine(drawing, points, host.effective_limit, []);
+      nodes.push(caption("In use", `the last ${span}`), drawing);
+    }
     if (pressure.message) nodes.push(element("p", { class: "live-alert" }, pressure.message));
     for (const row of live.hosts.filter((row) => row.name !== host.name)) {
       const text = `${size(row.available)} of ${size(row.effective_limit)} available, ${row.running} running, ${size(row.reserved)} reserved of ${size(row.budget)}`;
@@ -142,30 +173,12 @@
     draw(operation) {
       const seen = Math.max(operation.peak, operation.reserved, ...this.points.map(([, bytes]) => bytes), 1);
       const limitFits = operation.limit > 0 && operation.limit <= 3 * seen;
-      const top = Math.max(seen, limitFits ? operation.limit : 0) * 1.08;
-      const first = this.points[0][0];
-      const span = Math.max(this.points[this.points.length - 1][0] - first, 1);
-      const x = (when) => ((400 * (when - first)) / span).toFixed(1);
-      const y = (bytes) => (105 - (95 * bytes) / top).toFixed(1);
-      const line = this.points.map(([when, bytes]) => `${x(when)},${y(bytes)}`).join(" ");
-      const nodes = [
-        shape("line", { class: "live-axis", x1: 0, x2: 400, y1: 105, y2: 105 }),
-        shape("polygon", { class: "live-area", points: `0,105 ${line} 400,105` }),
-        shape("polyline", { class: "live-line", points: line }),
-        ...this.level("estimate", operation.reserved, y),
-      ];
-      if (limitFits) nodes.push(...this.level("limit", operation.limit, y));
-      else if (operation.limit) nodes.push(shape("text", { class: "live-label-limit", x: 398, y: 8, "text-anchor": "end" }, `limit ${size(operation.limit)}, above`));
-      this.drawing.replaceChildren(...nodes);
-    }
-
-    level(kind, bytes, y) {
-      const height = y(bytes);
-      const end = kind === "limit";
-      return [
-        shape("line", { class: `live-mark-${kind}`, x1: 0, x2: 400, y1: height, y2: height }),
-        shape("text", { class: `live-label-${kind}`, x: end ? 398 : 2, y: Number(height) - 3, "text-anchor": end ? "end" : "start" }, `${kind} ${size(bytes)}`),
-      ];
+      const levels = [["estimate", operation.reserved]];
+      if (limitFits) levels.push(["limit", operation.limit]);
+      drawLine(this.drawing, this.points, limitFits ? Math.max(seen, operation.limit) : seen, levels);
+      if (operation.limit && !limitFits) {
+        this.drawing.append(shape("text", { class: "live-label-limit", x: 398, y: 8, "text-anchor": "end" }, `limit ${size(operation.limit)}, above`));
+      }
     }
   }
 
@@ -251,7 +264,7 @@
 
   const drawLayers = (live) =>
     drawRows("live-layers", live.layers, (row) => [
-      strong(row.name),
+      strong(row.name.replaceAll("_", " ")),
       element("span", { class: row.active ? "live-yes" : "live-no" }, row.active ? "active" : "not available here"),
       detail(row.meaning),
     ]);

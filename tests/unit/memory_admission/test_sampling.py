@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from pytest_django import Settings
 from memory import sampling
 from memory.conf import MIB, memory_settings
 from memory.models import Host, IncidentKind, MemoryIncident, PeakObservation, ServiceProcess, UsageSample
-from memory.registration import Registration
+from memory.registration import Registration, keep_registered
 from memory.sampling import Sampler, sample_host_and_processes, thin_history
 
 pytestmark = pytest.mark.django_db
@@ -200,3 +201,20 @@ def test_a_database_that_fails_does_not_fail_the_process(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Registration, "_write", fail)
     assert Registration().report("web") is False
+
+
+def test_a_web_process_reports_from_a_thread_until_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.MEMORY_CHECK_INTERVAL = 0.1
+    reported: list[str] = []
+    stop = threading.Event()
+
+    def report(role: str) -> None:
+        reported.append(role)
+        if len(reported) == 3:
+            stop.set()
+
+    monkeypatch.setattr("memory.registration.register_process", report)
+    keep_registered("web", stop).join(timeout=30)
+    assert reported == ["web"] * 3
