@@ -100,7 +100,7 @@ def test_every_answer_is_one_the_document_announces(
     hooks = str(Path(__file__).with_name("schemathesis_hooks.py"))
     command = [str(Path(sys.executable).with_name("st")), "--config-file", str(config), "run"]
     options = ["--phases", phases, "--max-examples", "3", "--no-color", "--no-shrink"]
-    options += ["--continue-on-failure", "--warnings", "off", "--workers", "2", "--generation-database", "none"]
+    options += ["--continue-on-failure", "--warnings", "off", "--workers", "1", "--generation-database", "none"]
     if token := tokens[who]:
         options += ["-H", f"Authorization: Bearer {token}"]
     result = subprocess.run(

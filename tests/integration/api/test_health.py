@@ -1,0 +1,29 @@
+"""`/healthz` and `/readyz`."""
+
+from typing import Any
+
+from django.test import Client
+
+from separation.api import health
+
+
+def test_a_process_that_answers_is_alive(db: None) -> None:
+    assert Client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_without_workers_the_instance_is_not_ready_and_says_so(db: None) -> None:
+    response = Client().get("/readyz")
+    body = response.json()
+    assert (response.status_code, body["status"], body["checks"]["workers"]["ok"]) == (503, "unavailable", False)
+    assert body["checks"]["database"]["ok"] is True
+    assert response["Retry-After"]
+
+
+def test_an_instance_with_everything_is_ready(db: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(health, "CHECKS", dict.fromkeys(health.CHECKS, lambda: ""))
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
+
+
+def test_health_is_only_read(db: None) -> None:
+    assert Client().post("/healthz").status_code == 405

@@ -1,0 +1,144 @@
+"""Webhooks: who is told what, tries and pauses, and the end of trying."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from separation import services as jobs
+from separation.models import JobState, SeparationJob, Track
+from separation.webhooks import services
+from separation.webhooks.models import Delivery, DeliveryState, Endpoint
+from separation.webhooks.sending import Undeliverable
+from tests.integration.api.conftest import Api, code_of, make_job, make_track
+
+HOOKS = "/api/v1/webhooks/"
+URL = "https://hooks.example/in"
+
+
+class Post:
+    """Stands for the network: answers with `status`, keeps what was sent."""
+
+    def __init__(self, status: int = 204) -> None:
+        self.status, self.sent = status, []  # type: ignore[var-annotated]
+
+    def __call__(self, url: str, body: bytes, headers: dict[str, str], **_: Any) -> int:
+        self.sent.append((url, body, headers))
+        if self.status == 0:
+            raise Undeliverable("the host is not on the public internet")
+        return self.status
+
+
+@pytest.fixture
+def endpoint(owner: User) -> Endpoint:
+    return services.add_endpoint(owner, URL)
+
+
+@pytest.fixture
+def delivery(endpoint: Endpoint, track: Track) -> Delivery:
+    jobs.cancel(make_job(track))
+    return Delivery.objects.get()
+
+
+def test_a_job_that_ends_is_told_to_its_owners_endpoints_only(owner: User, stranger: User, track: Track) -> None:
+    services.add_endpoint(owner, URL)
+    services.add_endpoint(stranger, URL)
+    job = make_job(track)
+    jobs.cancel(job)
+    delivery = Delivery.objects.get()
+    assert (delivery.endpoint.owner, delivery.event) == (owner, "job.cancelled")
+    assert delivery.payload["data"]["job"] == str(job.pk)
+
+
+def test_a_job_that_goes_on_is_not_told(endpoint: Endpoint, track: Track) -> None:
+    jobs.retry(make_job(track, JobState.FAILED))
+    assert Delivery.objects.count() == 0
+
+
+def test_a_webhook_of_one_job_is_told_of_that_job_only(api: Api, track: Track, owner: User) -> None:
+    body = {"track": str(track.pk), "webhook_url": URL}
+    wanted = api("POST", "/api/v1/jobs/", body).json()["id"]
+    jobs.cancel(make_job(make_track(owner)))
+    assert Delivery.objects.count() == 0
+    api("POST", f"/api/v1/jobs/{wanted}/cancel/")
+    assert Delivery.objects.get().payload["data"]["job"] == wanted
+
+
+def test_a_message_is_delivered_once_with_its_signature(delivery: Delivery) -> None:
+    post = Post()
+    assert services.deliver_due(post=post) == 1
+    assert services.deliver_due(post=post) == 0
+    (url, body, headers), *_ = post.sent
+    assert (url, headers["webhook-id"]) == (URL, f"msg_{delivery.pk.hex}")
+    assert headers["webhook-signature"].startswith("v1,") and b"job.cancelled" in body
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.status, delivery.attempts) == (DeliveryState.DELIVERED, 204, 1)
+
+
+@pytest.mark.parametrize("status", [500, 302, 404, 0])
+def test_a_message_that_does_not_arrive_is_tried_again_later(delivery: Delivery, status: int) -> None:
+    before = timezone.now()
+    services.deliver_due(post=Post(status))
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts) == (DeliveryState.WAITING, 1)
+    assert delivery.next_attempt_at >= before + timedelta(seconds=services.PAUSES[0])
+    assert delivery.error
+
+
+def test_trying_ends(delivery: Delivery, settings: Any) -> None:
+    settings.WEBHOOK_MAX_ATTEMPTS = 2
+    for _ in range(3):
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        services.deliver_due(post=Post(500))
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts) == (DeliveryState.FAILED, 2)
+
+
+def test_a_receiver_that_is_gone_is_not_asked_again(delivery: Delivery) -> None:
+    services.deliver_due(post=Post(410))
+    assert Endpoint.objects.get().active is False
+    assert Delivery.objects.get().state == DeliveryState.FAILED
+
+
+def test_two_that_deliver_at_once_send_a_message_once(delivery: Delivery) -> None:
+    post = Post()
+
+    def greedy(*args: Any, **kwargs: Any) -> int:
+        assert services.deliver_due(post=post) == 0
+        return post(*args, **kwargs)
+
+    assert services.deliver_due(post=greedy) == 1
+    assert len(post.sent) == 1
+
+
+def test_the_owner_makes_lists_and_deletes_webhooks(api: Api, others_api: Api) -> None:
+    made = api("POST", HOOKS, {"url": URL})
+    assert (made.status_code, made.json()["secret"][:6]) == (201, "whsec_")
+    assert [row["url"] for row in api("GET", HOOKS).json()["results"]] == [URL]
+    assert others_api("GET", HOOKS).json()["results"] == []
+    path = f"{HOOKS}{made.json()['id']}/"
+    assert others_api("DELETE", path).status_code == 404
+    assert api("DELETE", path).status_code == 204
+    assert Endpoint.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/latest", "ftp://x.example/", "nonsense", 5]
+)
+def test_an_address_that_can_never_be_told_is_refused(api: Api, url: Any) -> None:
+    response = api("POST", HOOKS, {"url": url})
+    assert (response.status_code, code_of(response) in ("webhook_target", "invalid_option")) == (422, True)
+
+
+def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Track) -> None:
+    body = {"track": str(track.pk), "webhook_url": URL}
+    job = api("POST", "/api/v1/jobs/", body).json()["id"]
+    SeparationJob.objects.filter(pk=job).delete()
+    assert Endpoint.objects.count() == 0
+
+
+def test_the_log_forgets_after_a_month(delivery: Delivery) -> None:
+    Delivery.objects.update(state=DeliveryState.DELIVERED, created_at=timezone.now() - timedelta(days=31))
+    assert services.forget_old() == 1
