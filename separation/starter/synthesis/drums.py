@@ -40,7 +40,8 @@ def _time(seconds: float) -> Signal:
 
 def _decaying_noise(rng: Rng, seconds: float, low: float, high: float, order: float = 2.0) -> Signal:
     samples = int(seconds * 5 * RATE)
-    return coloured_noise(samples, rng, low, high, order) * np.exp(-_time(seconds * 5)[:samples] / seconds)
+    tail = coloured_noise(samples, rng, low, high, order) * np.exp(-_time(seconds * 5)[:samples] / seconds)
+    return tail.astype(np.float32)
 
 
 def kick(rng: Rng, kind: str) -> Signal:

@@ -1,0 +1,99 @@
+"""Training examples: a folder of rendered clips, and the crops, remixes and changes drawn from it.
+
+Owns augmentation and the form clips are kept in: int16 arrays (4, 2, samples) in `SEED.npy`. Owns no synthesis.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from separation.starter.synthesis import RATE, synthesise
+from separation.starter.synthesis.signal import Rng, Signal, gain
+
+FIRST_SEED = 100_000
+CLIP_SECONDS = 8.0
+FULL_SCALE = 32767
+REMIXED = 0.5
+STRETCH = 0.17
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of the seeds from `first` on: always the same songs for the same `count`."""
+
+    folder: Path
+    count: int
+    seconds: float = CLIP_SECONDS
+    first: int = FIRST_SEED
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{self.first + index:06d}.npy"
+
+    def missing(self) -> list[int]:
+        return [index for index in range(self.count) if not self.path(index).is_file()]
+
+    def render(self, on_clip: Callable[[int], None] = lambda _left: None) -> None:
+        """Synthesise the clips that are not there yet; `on_clip` hears how many are left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = self.missing()
+        for done, index in enumerate(missing, start=1):
+            self._render_one(index)
+            on_clip(len(missing) - done)
+
+    def _render_one(self, index: int) -> None:
+        stems = synthesise(self.first + index, self.seconds)
+        unfinished = self.folder / f".{self.first + index}.npy"
+        np.save(unfinished, np.round(stems * FULL_SCALE).astype(np.int16))
+        unfinished.replace(self.path(index))
+
+    def crop(self, rng: Rng, samples: int) -> Signal:
+        """A random part of a random clip, (4, 2, samples). Raises ValueError if clips are shorter than that."""
+        clip = np.load(self.path(int(rng.integers(self.count))), mmap_mode="r")
+        if clip.shape[-1] < samples:
+            raise ValueError(f"clips of {clip.shape[-1]} samples are too short for crops of {samples}")
+        start = int(rng.integers(clip.shape[-1] - samples + 1))
+        return clip[..., start : start + samples].astype(np.float32) / FULL_SCALE
+
+
+def resampled(audio: Signal, samples: int) -> Signal:
+    """(2, n) stretched to (2, samples) by linear interpolation: pitch and speed together, as a tape does."""
+    at = np.linspace(0, audio.shape[1] - 1, samples)
+    index = np.minimum(at.astype(np.int64), audio.shape[1] - 2)
+    part = (at - index).astype(np.float32)
+    return audio[:, index] * (1 - part) + audio[:, index + 1] * part
+
+
+def varied(rng: Rng, clips: Clips, source: int, samples: int) -> Signal:
+    """One stem of a random clip, half of the time at another speed, (2, samples)."""
+    ratio = float(np.exp(rng.uniform(-STRETCH, STRETCH))) if rng.random() < 0.5 else 1.0
+    taken = int(samples * ratio)
+    stem = clips.crop(rng, taken)[source]
+    return stem if taken == samples else resampled(stem, samples)
+
+
+def example(rng: Rng, clips: Clips, samples: int) -> Signal:
+    """Four stems that sum to one training mixture, (4, 2, samples): of one song, or each of another (a remix)."""
+    if rng.random() < REMIXED:
+        stems = np.stack([varied(rng, clips, source, samples) for source in range(4)])
+    else:
+        stems = clips.crop(rng, samples)
+    gains = np.array([gain(decibels) for decibels in rng.uniform(-6, 6, 4)]) * rng.choice([-1, 1], 4)
+    stems = stems * gains.astype(np.float32)[:, None, None]
+    if rng.random() < 0.5:
+        stems = stems[:, ::-1]
+    return np.ascontiguousarray(stems * np.float32(gain(rng.uniform(-10, 3))))
+
+
+def batches(clips: Clips, size: int, samples: int, seed: int, first_step: int = 0) -> Iterator[Signal]:
+    """Endless batches, (size, 4, 2, samples). Batch i depends on (seed, i) only, so training can go on anywhere."""
+    step = first_step
+    while True:
+        rng = np.random.default_rng([seed, step])
+        yield np.stack([example(rng, clips, samples) for _ in range(size)])
+        step += 1
+
+
+def crop_samples(seconds: float) -> int:
+    return round(seconds * RATE)

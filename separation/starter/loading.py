@@ -1,0 +1,20 @@
+"""Loading the starter by itself, for evaluation and tests. The checks are the engine's: a checksum, a known class."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from demucs.htdemucs import HTDemucs
+
+from separation.catalog import STARTER
+from separation.engine.loading import load_network, open_bag
+
+
+def load_starter(folder: Path | None = None) -> HTDemucs:
+    """The bundled network, or the one exported to `folder`, in float32 and ready to run.
+
+    Raises `EngineError` (model_unavailable), naming the file, when it is missing, altered, without its metadata, or
+    of a class that is not demucs's.
+    """
+    bag = open_bag(STARTER, Path())
+    network: HTDemucs = load_network(bag if folder is None else replace(bag, folder=folder), STARTER)
+    return network

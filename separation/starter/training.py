@@ -1,0 +1,172 @@
+"""Training: L1 on the waveforms, AdamW with a cosine, an exponential moving average, checkpoints to go on from.
+
+Owns the optimisation and its checkpoint. Examples come from `data`, the network from `network`; `export` ships it.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from separation.starter.data import Clips, batches, crop_samples
+from separation.starter.synthesis.signal import Signal
+
+CHECKPOINT = "checkpoint.pt"
+FLOOR_RATE = 1e-6
+MAX_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16."""
+
+    steps: int = 1500
+    minutes: float | None = None
+    batch: int = 4
+    seconds: float = 3.0
+    rate: float = 3e-3
+    warmup: int = 60
+    decay: float = 0.998
+    seed: int = 0
+    device: str = "cpu"
+    half: bool = True
+    save_every: float = 180.0
+
+    def done(self, step: int, elapsed: float) -> float:
+        """The part of the budget that is spent; 1 or more means the end."""
+        return step / self.steps if self.minutes is None else elapsed / (60 * self.minutes)
+
+    def learning_rate(self, step: int, done: float) -> float:
+        """A linear warm-up times half a cosine (Loshchilov and Hutter 2017, without restarts)."""
+        return self.rate * min(1.0, (step + 1) / self.warmup) * (0.5 + 0.5 * math.cos(math.pi * done)) + FLOOR_RATE
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After `step` steps and `elapsed` seconds: the mean loss since the last report, and the part done."""
+
+    step: int
+    elapsed: float
+    loss: float
+    done: float
+
+
+class CheckpointError(ValueError):
+    """The checkpoint is damaged, or of another training."""
+
+
+class Trainer:
+    """One training run: a network, its average and its optimiser."""
+
+    def __init__(self, network: torch.nn.Module, recipe: Recipe, clock: Callable[[], float] = time.monotonic) -> None:
+        self.recipe, self.clock = recipe, clock
+        self.network = network.to(recipe.device).train()
+        self.average = copy.deepcopy(self.network).eval()
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.step = 0
+        self.elapsed = 0.0
+
+    @property
+    def done(self) -> float:
+        return self.recipe.done(self.step, self.elapsed)
+
+    def train_on(self, stems: torch.Tensor) -> float:
+        """One step on a batch of stems, (batch, sources, channels, samples); returns its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.learning_rate(self.step, self.done)
+        stems = stems.to(self.recipe.device)
+        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half):
+            estimates = self.network(stems.sum(dim=1))
+        loss = (estimates.float() - stems).abs().mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
+        self.optimiser.step()
+        self._move_average()
+        self.step += 1
+        return float(loss.item())
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        decay = min(self.recipe.decay, (1 + self.step) / (10 + self.step))
+        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+        for mean, value in pairs:
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+
+    def run(self, clips: Clips, folder: Path, on_progress: Callable[[Progress], None], every: int = 10) -> None:
+        """Train until the budget is spent, keeping a checkpoint in `folder`. Raises OSError."""
+        samples = crop_samples(self.recipe.seconds)
+        source = batches(clips, self.recipe.batch, samples, self.recipe.seed, self.step)
+        started, saved = self.clock() - self.elapsed, self.clock()
+        losses: list[float] = []
+        for stems in _ahead(source):
+            if self.done >= 1:
+                break
+            losses.append(self.train_on(torch.from_numpy(stems)))
+            self.elapsed = self.clock() - started
+            if self.step % every == 0:
+                on_progress(Progress(self.step, self.elapsed, sum(losses) / len(losses), self.done))
+                losses.clear()
+            if self.clock() - saved > self.recipe.save_every:
+                self.save(folder / CHECKPOINT)
+                saved = self.clock()
+        self.save(folder / CHECKPOINT)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; an interruption leaves the one before."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.network.state_dict(),
+                "ema": self.average.state_dict(),
+                "opt": self.optimiser.state_dict(),
+                "step": self.step,
+                "elapsed": self.elapsed,
+                "seed": self.recipe.seed,
+            },
+            unfinished,
+        )
+        unfinished.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises `CheckpointError`, OSError."""
+        state = read_checkpoint(path, self.recipe.device)
+        if state.get("seed", self.recipe.seed) != self.recipe.seed:
+            raise CheckpointError(f"{path.name} is of a training with seed {state['seed']}; give another folder")
+        try:
+            self.network.load_state_dict(state["model"])
+            self.average.load_state_dict(state["ema"])
+            self.optimiser.load_state_dict(state["opt"])
+            self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path.name} is of another network; give another folder") from error
+
+
+def read_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """A checkpoint's tensors and numbers; nothing else is ever unpickled. Raises `CheckpointError`, OSError."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(f"{path.name} is damaged; delete it to begin again") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path.name} is not a checkpoint of a training")
+    return state
+
+
+def _ahead(source: Iterator[Signal]) -> Iterator[Signal]:
+    """The same items, the next one made in a thread while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source)
+        while True:
+            item = coming.result()
+            coming = pool.submit(next, source)
+            yield item
