@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from separation.engine.errors import EngineError
+from separation.engine.kernels.install import install_exact, install_fast
 from separation.errors import ReasonCode
 
 MAX_BATCH = 16
 SHARE_OF_FREE = 0.8
+FLOAT32_ERROR = 1e-5
 
 
 class Boundary(Protocol):
@@ -155,5 +158,39 @@ def configure_cpu(threads: int) -> dict[str, Any]:
     """Set torch up for this run and say what is in effect."""
     torch.set_num_threads(threads)
     torch.backends.mha.set_fastpath_enabled(False)
+    return {"threads": torch.get_num_threads(), "matmul_precision": choose_matmul_precision()}
+
+
+def choose_matmul_precision() -> str:
+    """Let oneDNN multiply matrices ("medium") where it still does so in float32; "highest" where it does not.
+
+    On processors with AVX-512 it is float32 and much faster than the BLAS; with AMX or on some Arm it becomes
+    bfloat16, which an exact run must not.
+    """
+    left = torch.linspace(-1, 1, 256 * 512).reshape(256, 512).cos()
+    right = torch.linspace(0, 9, 512 * 512).reshape(512, 512).sin()
+    exact = left.double() @ right.double()
     torch.set_float32_matmul_precision("medium")
-    return {"threads": torch.get_num_threads(), "matmul_precision": torch.get_float32_matmul_precision()}
+    error = ((left @ right).double() - exact).abs().max() / exact.abs().max()
+    if error > FLOAT32_ERROR:
+        torch.set_float32_matmul_precision("highest")
+    return torch.get_float32_matmul_precision()
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def tune(network: Any, boundary: Boundary, mode: str) -> dict[str, Any]:
+    """Put the CPU's faster kernels into the network; says which, and whether fast mode is really on."""
+    if boundary.name != "cpu":
+        return {"bfloat16": False, "kernels": []}
+    half = mode == "fast" and has_fast_bfloat16()
+    with torch.no_grad():
+        kernels = install_fast(network) if half else install_exact(network)
+    return {"bfloat16": half, "kernels": kernels}

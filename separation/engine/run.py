@@ -16,7 +16,7 @@ import torch
 
 from separation.catalog import LeanSettings, lean_settings
 from separation.engine.decode import Decoder
-from separation.engine.device import Executor, configure_cpu, fitting_batch, open_boundary
+from separation.engine.device import Executor, configure_cpu, fitting_batch, open_boundary, tune
 from separation.engine.encode import Target
 from separation.engine.loading import Bag, load_network
 from separation.engine.networks import segment_rules
@@ -103,6 +103,7 @@ class Run:
     ) -> None:
         rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
         batch = fitting_batch(self._boundary.free_bytes(), self._bag.info.segment_bytes)
+        self._effective |= tune(network, self._boundary, self._plan.options.mode)
         executor = Executor(network, self._boundary, batch)
         rows = [i for i, row in enumerate(self._mixings[index]) if any(row)]
         mixing = [self._mixings[index][i] for i in rows]

@@ -1,0 +1,116 @@
+"""Transformer layers: projections without reshuffling copies, feed-forward in slices that stay in the cache.
+
+`Precise` keeps float32. `Half` keeps weights in bfloat16, cast once, and writes attention as one matmul, softmax,
+matmul per head: faster than the CPU's fused bfloat16 attention. Norms and residual sums stay in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+SLICE = 512
+
+
+class Projections(nn.Module):
+    """The weights of an `nn.MultiheadAttention` (batch first, one embedding size), in `dtype`."""
+
+    query_weight: torch.Tensor
+    query_bias: torch.Tensor
+    key_weight: torch.Tensor
+    key_bias: torch.Tensor
+    value_weight: torch.Tensor
+    value_bias: torch.Tensor
+    out_weight: torch.Tensor
+    out_bias: torch.Tensor
+
+    def __init__(self, attention: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        weights = attention.in_proj_weight.detach().to(dtype).chunk(3)
+        biases = attention.in_proj_bias.detach().to(dtype).chunk(3)
+        for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+            self.register_buffer(f"{name}_weight", weight)
+            self.register_buffer(f"{name}_bias", bias)
+        self.register_buffer("out_weight", attention.out_proj.weight.detach().to(dtype))
+        self.register_buffer("out_bias", attention.out_proj.bias.detach().to(dtype))
+        self.dtype = dtype
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Attention of `query` (batch, n, channels) over `memory` (batch, m, channels), in float32."""
+        query, memory = query.to(self.dtype), memory.to(self.dtype)
+        q = self._split(F.linear(query, self.query_weight, self.query_bias))
+        k = self._split(F.linear(memory, self.key_weight, self.key_bias))
+        v = self._split(F.linear(memory, self.value_weight, self.value_bias))
+        mixed = F.scaled_dot_product_attention(q, k, v) if self.dtype == torch.float32 else per_head(q, k, v)
+        joined = mixed.transpose(1, 2).reshape(query.shape)
+        return F.linear(joined, self.out_weight, self.out_bias).float()
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        batch, count, channels = x.shape
+        return x.view(batch, count, self.heads, channels // self.heads).transpose(1, 2)
+
+
+def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """softmax(q kᵀ / √d) v for (batch, heads, n, d), a slice of one head at a time: the scores stay in the cache."""
+    out = torch.empty_like(q)
+    scale = 1 / math.sqrt(q.shape[-1])
+    for item in range(q.shape[0]):
+        for head in range(q.shape[1]):
+            keys, values = k[item, head].t(), v[item, head].contiguous()
+            for start in range(0, q.shape[2], SLICE):
+                rows = slice(start, start + SLICE)
+                scores = (q[item, head, rows] * scale) @ keys
+                out[item, head, rows] = torch.softmax(scores, dim=-1) @ values
+    return out
+
+
+class FeedForward(nn.Module):
+    """linear → activation → linear over slices of positions, in `dtype`."""
+
+    inner_weight: torch.Tensor
+    inner_bias: torch.Tensor
+    outer_weight: torch.Tensor
+    outer_bias: torch.Tensor
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.activation = layer.activation
+        for name, linear in (("inner", layer.linear1), ("outer", layer.linear2)):
+            self.register_buffer(f"{name}_weight", linear.weight.detach().to(dtype))
+            self.register_buffer(f"{name}_bias", linear.bias.detach().to(dtype))
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, n, channels) to the same, in float32."""
+        out = torch.empty_like(x)
+        for start in range(0, x.shape[1], SLICE):
+            part = x[:, start : start + SLICE].to(self.dtype)
+            hidden = self.activation(F.linear(part, self.inner_weight, self.inner_bias))
+            out[:, start : start + SLICE] = F.linear(hidden, self.outer_weight, self.outer_bias)
+        return out
+
+
+def can_replace(layer: Any) -> bool:
+    """Whether the layer is one of demucs's two transformer layers with dense attention."""
+    kind = type(layer).__name__
+    attention = getattr(layer, "self_attn", None) or getattr(layer, "cross_attn", None)
+    plain = kind in ("MyTransformerEncoderLayer", "CrossTransformerEncoderLayer") and not layer.sparse
+    return bool(plain and type(attention) is nn.MultiheadAttention and attention.in_proj_weight is not None)
+
+
+def install_attention(layer: Any, dtype: torch.dtype = torch.float32) -> None:
+    """Let the layer use `Projections` and `FeedForward`, dropping the weights they replace."""
+    feed = FeedForward(layer, dtype)
+    layer._ff_block = MethodType(lambda _self, x: feed(x), layer)
+    if hasattr(layer, "self_attn"):
+        own = Projections(layer.self_attn, dtype)
+        layer._sa_block = MethodType(lambda _self, x, *_masks, **_more: own(x, x), layer)
+    else:
+        cross = Projections(layer.cross_attn, dtype)
+        layer._ca_block = MethodType(lambda _self, q, k, *_masks: cross(q, k), layer)

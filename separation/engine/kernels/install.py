@@ -1,0 +1,83 @@
+"""Putting the faster kernels into a loaded network. Layers that none of them knows stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from separation.engine.kernels.attention import can_replace, install_attention
+from separation.engine.kernels.dconv import FoldedDConv, is_plain
+from separation.engine.kernels.half import halve_attribute
+from separation.engine.kernels.spectral import can_invert, install_inverse
+from separation.engine.kernels.tiles import TiledDecoder, TiledEncoder, can_tile_decoder, can_tile_encoder
+
+EDGE_LAYERS = 1
+"""Outermost layers that stay in float32 in fast mode: they touch the samples themselves."""
+
+
+def install_fast(network: Any) -> list[str]:
+    """As `install_exact`, with the transformer and the inner convolutions in bfloat16."""
+    done = install_exact(network, torch.bfloat16)
+    count = _halve(network)
+    if count:
+        done.append(f"{count} convolutions in bfloat16")
+    return done
+
+
+def _halve(network: Any) -> int:
+    """Transposed convolutions and the outermost layers cost more accuracy than they save time: left alone."""
+    layers: list[Any] = []
+    for name in ("encoder", "tencoder"):
+        layers += list(getattr(network, name, ()))[EDGE_LAYERS:]
+    for name in ("decoder", "tdecoder"):
+        layers += list(getattr(network, name, ()))[:-EDGE_LAYERS]
+    count = sum(halve_attribute(layer, name) for layer in layers for name in ("conv", "rewrite"))
+    bottom = [f"channel_{way}sampler{branch}" for way in ("up", "down") for branch in ("", "_t")]
+    return count + sum(halve_attribute(network, name) for name in bottom)
+
+
+def install_exact(network: Any, transformer: torch.dtype = torch.float32) -> list[str]:
+    """Replace what can be replaced without changing results beyond rounding; says what was replaced."""
+    done = []
+    if _fold_residuals(network):
+        done.append("folded residual norms")
+    if _tile(network):
+        done.append("tiled frequency layers")
+    if can_invert(network):
+        install_inverse(network)
+        done.append("inverse transform by source")
+    if _attend(network, transformer):
+        done.append("sliced feed-forward")
+    return done
+
+
+def _attend(network: Any, dtype: torch.dtype) -> int:
+    layers = [module for module in network.modules() if can_replace(module)]
+    for layer in layers:
+        install_attention(layer, dtype)
+    return len(layers)
+
+
+def _fold_residuals(network: Any) -> int:
+    count = 0
+    for module in list(network.modules()):
+        dconv = getattr(module, "dconv", None)
+        if type(dconv).__name__ == "DConv" and is_plain(dconv):
+            module.dconv = FoldedDConv(dconv)
+            count += 1
+    return count
+
+
+def _tile(network: Any) -> int:
+    count = 0
+    kinds: tuple[tuple[Any, Any, Any], ...] = (
+        (getattr(network, "encoder", ()), can_tile_encoder, TiledEncoder),
+        (getattr(network, "decoder", ()), can_tile_decoder, TiledDecoder),
+    )
+    for layers, can_tile, tiled in kinds:
+        for index, layer in enumerate(layers):
+            if can_tile(layer):
+                layers[index] = tiled(layer)
+                count += 1
+    return count

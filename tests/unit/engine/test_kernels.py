@@ -1,0 +1,88 @@
+"""The faster kernels against the layers they replace: same network, same input, same samples to rounding."""
+
+import copy
+
+import pytest
+import torch
+
+from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
+from separation.engine.kernels import tiles
+from separation.engine.kernels.install import install_exact, install_fast
+from tests.unit.engine import tiny
+
+TRANSFORMER = {"t_layers": 3, "bottom_channels": 16, "t_heads": 2, "dconv_mode": 3, "dconv_depth": 2}
+
+
+def networks():
+    return {
+        "transformer": tiny.transformer(**TRANSFORMER, channels=8),
+        "no transformer": tiny.transformer(dconv_mode=3),
+        "hybrid": tiny.hybrid(),
+        "waveform": tiny.waveform(),
+        "magnitudes": tiny.transformer(cac=False, wiener_iters=-1, end_iters=-1),
+    }
+
+
+NAMES = list(networks())
+
+
+def signal(batch=1):
+    torch.manual_seed(1)
+    return torch.randn(batch, 2, 1000)
+
+
+def outputs(network, install, mix):
+    changed = copy.deepcopy(network)
+    with torch.inference_mode():
+        expected = network(mix)
+        install(changed)
+        return expected, changed(mix)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_kernels_change_nothing_but_rounding(name):
+    expected, got = outputs(networks()[name], install_exact, signal())
+    assert expected.abs().max() > 0.1
+    assert (got - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("limit", [1, 4096, 100_000])
+def test_tiles_of_any_height_give_the_same(monkeypatch, limit):
+    monkeypatch.setattr(tiles, "TILE_BYTES", limit)
+    expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
+    assert (got - expected).abs().max() <= 1e-5
+
+
+def test_everything_meant_to_be_replaced_is_replaced():
+    done = install_exact(networks()["transformer"])
+    assert done == [
+        "folded residual norms",
+        "tiled frequency layers",
+        "inverse transform by source",
+        "sliced feed-forward",
+    ]
+
+
+def test_a_network_of_magnitudes_keeps_its_own_inverse():
+    assert "inverse transform by source" not in install_exact(networks()["magnitudes"])
+
+
+@pytest.mark.parametrize("name", ["transformer", "hybrid"])
+def test_fast_kernels_stay_close(name):
+    expected, got = outputs(networks()[name], install_fast, signal())
+    noise = (got - expected).square().sum()
+    assert 0 < noise < expected.square().sum() * 10**-3.5
+
+
+def test_the_chosen_matmul_precision_is_float32():
+    choose_matmul_precision()
+    a, b = torch.randn(128, 300), torch.randn(300, 200)
+    assert ((a @ b).double() - a.double() @ b.double()).abs().max() < 1e-3
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_bfloat16_is_reported_from_the_processors_flags(monkeypatch):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: "flags: avx2 avx512_bf16")
+    assert has_fast_bfloat16()
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: "flags: avx2 avx512f")
+    assert not has_fast_bfloat16()
