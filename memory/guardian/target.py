@@ -7,9 +7,10 @@ import contextlib
 import json
 import os
 import signal
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from memory.guardian import kernel
+from memory.guardian.config import Config
 
 
 class Started(NamedTuple):
@@ -20,13 +21,14 @@ class Started(NamedTuple):
     error: str
 
 
-def start(argv: list[str], config: dict[str, Any]) -> Started:
+def start(argv: list[str], config: Config) -> Started:
     """Fork and exec `argv`; the guardian has one thread, so code between the two is safe here."""
     read_end, write_end = os.pipe()
+    guardian = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(read_end)
-        _become(argv, config, write_end)
+        _become(argv, config, guardian, write_end)
     os.close(write_end)
     with open(read_end, "rb") as file:
         lines = file.read().decode(errors="replace").splitlines()
@@ -35,10 +37,10 @@ def start(argv: list[str], config: dict[str, Any]) -> Started:
     return Started(pid, tuple(note["layer"] for note in notes if "layer" in note), error)
 
 
-def _become(argv: list[str], config: dict[str, Any], notes: int) -> NoReturn:
+def _become(argv: list[str], config: Config, guardian: int, notes: int) -> NoReturn:
     """In the child. Whatever fails, it never returns to the guardian's code."""
     try:
-        for layer in _apply_limits(config):
+        for layer in _apply_limits(config, guardian):
             _note(notes, "layer", layer)
         os.execvpe(argv[0], argv, os.environ)
     except OSError as error:
@@ -47,16 +49,16 @@ def _become(argv: list[str], config: dict[str, Any], notes: int) -> NoReturn:
         os._exit(127)
 
 
-def _apply_limits(config: dict[str, Any]) -> list[str]:
+def _apply_limits(config: Config, guardian: int) -> list[str]:
     kernel.become_session_leader()
     kernel.default_signals()
     kernel.forbid_core_dumps()
-    cgroup, data = config.get("cgroup"), config.get("data")
+    cgroup, data = config.cgroup, config.data_bytes
     layers = {
-        "parent_death_signal": _die_with_parent(config["guardian"]),
-        "oom_score_adj": kernel.set_oom_score_adj(config["oom_score_adj"]),
-        str(config.get("wall")): bool(cgroup) and kernel.join_cgroup(str(cgroup)),
-        "rlimit_data": bool(data) and kernel.limit_data(int(data or 0)),
+        "parent_death_signal": _die_with_parent(guardian),
+        "oom_score_adj": kernel.set_oom_score_adj(config.oom_score_adj),
+        str(config.wall): cgroup is not None and kernel.join_cgroup(cgroup),
+        "rlimit_data": data is not None and kernel.limit_data(data),
     }
     return [name for name, active in layers.items() if active]
 

@@ -19,6 +19,7 @@ import time
 from typing import Any, NoReturn
 
 from memory.guardian import kernel, killing, target
+from memory.guardian.config import Config
 from memory.guardian.meter import Meter, Usage
 from memory.policy import Action, TreeLimits, fill_rate, next_look, tree_action
 from memory.probes.tree import tree_for
@@ -31,13 +32,11 @@ UNKILLABLE_SECONDS = 20.0  # a process stuck in the kernel doesn't die; its supe
 class Watch:
     """One supervised tree from start to end."""
 
-    def __init__(self, config: dict[str, Any], argv: list[str]) -> None:
+    def __init__(self, config: Config, argv: list[str]) -> None:
         self.config, self.argv = config, argv
-        self.limits = TreeLimits(config["limit"], config["warn"], config["kill"])
-        self.tree = tree_for(config["reader"])
+        self.limits = TreeLimits(config.memory_bytes, config.warn_fraction, config.kill_fraction)
+        self.tree = tree_for(config.reader)
         self.rate = fill_rate(os.cpu_count() or 1)
-        self.status: int = config["status"]
-        self.lifeline: int = config["lifeline"]
         self.root = os.getpid()
         self.started_at = time.monotonic()
         self.meter = Meter(self.tree, self.root, self.limits)
@@ -76,9 +75,8 @@ class Watch:
         if self.is_subreaper:
             layers.append("subreaper")
         kernel.signal_on_parent_death(signal.SIGTERM)
-        self.config["guardian"] = self.root
         self._handle_signals()
-        if os.getppid() != self.config["supervisor"]:
+        if os.getppid() != self.config.supervisor:
             sys.exit(1)
         return layers
 
@@ -106,14 +104,14 @@ class Watch:
 
     def _wait(self) -> None:
         waiting = select.poll()
-        waiting.register(self.lifeline, select.POLLIN)
+        waiting.register(self.config.lifeline, select.POLLIN)
         waiting.register(self.wakeup, select.POLLIN)
         for fd, _event in waiting.poll(max(1, round(self.interval * 1000))):
             if fd == self.wakeup:
                 os.read(self.wakeup, 512)
             else:
-                self._obey(os.read(self.lifeline, 64))
-        if os.getppid() != self.config["supervisor"]:
+                self._obey(os.read(self.config.lifeline, 64))
+        if os.getppid() != self.config.supervisor:
             self.orphaned = True
         elif self.ending:
             self._kill("killed_outside")
@@ -150,7 +148,7 @@ class Watch:
         self.interval = next_look(
             usage.used,
             self.limits.memory_bytes,
-            poll_seconds=self.config["poll"],
+            poll_seconds=self.config.poll_seconds,
             rate=self.rate,
             cost=self.meter.cost,
         )
@@ -167,7 +165,7 @@ class Watch:
 
     def _enforce_time(self) -> None:
         now = time.monotonic()
-        wall = self.config["wall_seconds"]
+        wall = self.config.wall_seconds
         if wall is not None and now - self.started_at > wall:
             self._terminate("timed_out")
         if self.kill_at is not None and now >= self.kill_at:
@@ -177,7 +175,7 @@ class Watch:
         """Ask every member to end; those that don't are killed after the grace period."""
         if self.kill_at is None:
             self._set_cause(cause, used)
-            self.kill_at = time.monotonic() + self.config["grace"]
+            self.kill_at = time.monotonic() + self.config.grace_seconds
             self._signal_all(signal.SIGTERM)
 
     def _kill(self, cause: str, used: int = 0) -> None:
@@ -190,7 +188,7 @@ class Watch:
             self.cause, self.used_at_end = cause, used
 
     def _signal_all(self, number: int) -> None:
-        cgroup = self.config.get("cgroup")
+        cgroup = self.config.cgroup
         if number == signal.SIGKILL and cgroup:
             kernel.kill_cgroup(cgroup)
         known = dict(self.meter.members)
@@ -213,7 +211,7 @@ class Watch:
     def _remove_cgroup(self) -> None:
         """The supervisor's task, which it can no longer do."""
         with contextlib.suppress(OSError):
-            os.rmdir(self.config["cgroup"] or "")
+            os.rmdir(self.config.cgroup or "")
 
     def _end_report(self, left: dict[int, float]) -> dict[str, Any]:
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -232,16 +230,16 @@ class Watch:
     def _report_sample(self, usage: Usage, now: float) -> None:
         if now < self.next_report:
             return
-        self.next_report = now + self.config["poll"]
+        self.next_report = now + self.config.poll_seconds
         listed = list(self.meter.members.items())[:MAX_MEMBERS_REPORTED]
         sample = {"rss": usage.rss, "pss": usage.pss, "processes": usage.processes, "peak": self.meter.peak, "at": now}
         self._report({"sample": sample, "members": listed})
 
     def _report(self, report: dict[str, Any], *, must_arrive: bool = False) -> None:
         """A reader that is busy must not hold up enforcement, so all but the last report may be dropped."""
-        os.set_blocking(self.status, must_arrive)
+        os.set_blocking(self.config.status, must_arrive)
         try:
-            os.write(self.status, (json.dumps(report) + "\n").encode())
+            os.write(self.config.status, (json.dumps(report) + "\n").encode())
         except BlockingIOError:
             return
         except BrokenPipeError:
@@ -249,8 +247,8 @@ class Watch:
 
 
 def main(config_json: str, argv: list[str]) -> NoReturn:
-    config = json.loads(config_json)
-    for fd in (config["lifeline"], config["status"]):
+    config = Config.from_json(config_json)
+    for fd in (config.lifeline, config.status):
         os.set_inheritable(fd, False)
     Watch(config, argv).run()
     sys.exit(0)

@@ -9,8 +9,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from memory.guardian.config import Config
 from memory.policy import KILL_FRACTION, WARN_FRACTION
 from memory.probes.oom import host_oom_kills
 from memory.probes.tree import default_reader
@@ -45,7 +45,7 @@ class ProcessResourceManager:
         reader: str | None = None,
     ) -> None:
         self._poll_seconds = poll_seconds
-        self._fractions = {"warn": warn_fraction, "kill": kill_fraction}
+        self._warn_fraction, self._kill_fraction = warn_fraction, kill_fraction
         self._walls, self._oom_kills = walls, oom_kills
         self._reader = reader or default_reader()
 
@@ -90,7 +90,7 @@ class ProcessResourceManager:
     ) -> Outcome:
         prefix = wall.prefix if wall is not None else ()
         kills_before = self._oom_kills()
-        with Operation([*prefix, *argv], limits, self._guardian_settings(limits, wall), callbacks) as operation:
+        with Operation([*prefix, *argv], limits, self._config(limits, wall), callbacks) as operation:
             try:
                 operation.start(cwd, env)
             except OSError as error:
@@ -101,19 +101,20 @@ class ProcessResourceManager:
         scope = (wall.name,) if wall is not None and wall.prefix else ()
         return self._outcome(evidence, operation, (*operation.layers, *scope), label)
 
-    def _guardian_settings(self, limits: OperationLimits, wall: Wall | None) -> dict[str, Any]:
-        return {
-            **self._fractions,
-            "limit": limits.memory_bytes,
-            "poll": default_poll_seconds() if self._poll_seconds is None else self._poll_seconds,
-            "grace": limits.grace_seconds,
-            "wall_seconds": limits.wall_seconds,
-            "data": limits.data_bytes,
-            "oom_score_adj": OOM_SCORE_ADJ,
-            "wall": wall.name if wall is not None else None,
-            "cgroup": wall.cgroup if wall is not None else None,
-            "reader": self._reader,
-        }
+    def _config(self, limits: OperationLimits, wall: Wall | None) -> Config:
+        return Config(
+            memory_bytes=limits.memory_bytes,
+            warn_fraction=self._warn_fraction,
+            kill_fraction=self._kill_fraction,
+            poll_seconds=default_poll_seconds() if self._poll_seconds is None else self._poll_seconds,
+            grace_seconds=limits.grace_seconds,
+            oom_score_adj=OOM_SCORE_ADJ,
+            reader=self._reader,
+            wall_seconds=limits.wall_seconds,
+            data_bytes=limits.data_bytes,
+            wall=wall.name if wall is not None else None,
+            cgroup=wall.cgroup if wall is not None else None,
+        )
 
     def _with_kills(self, evidence: Evidence, wall: Wall | None, kills_before: int) -> Evidence:
         return dataclasses.replace(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from memory.guardian import killing
+from memory.guardian.config import Config
 from memory.probes.tree import tree_for
 from memory.processes.classify import Evidence
 from memory.processes.contract import EndReason, OperationLimits, TreeSample
@@ -46,10 +47,8 @@ class Callbacks:
 class Operation:
     """A context manager: leaving it, by whatever way, leaves no process and no descriptor."""
 
-    def __init__(
-        self, argv: Sequence[str], limits: OperationLimits, settings: Mapping[str, Any], callbacks: Callbacks
-    ) -> None:
-        self.argv, self.limits, self.settings, self.callbacks = list(argv), limits, settings, callbacks
+    def __init__(self, argv: Sequence[str], limits: OperationLimits, config: Config, callbacks: Callbacks) -> None:
+        self.argv, self.limits, self.config, self.callbacks = list(argv), limits, config, callbacks
         self.evidence = Evidence(limits)
         self.layers: tuple[str, ...] = ()
         self.cpu_seconds = 0.0
@@ -69,10 +68,10 @@ class Operation:
         """Start the guardian, which starts the program. Raises OSError when the guardian can't be started."""
         lifeline, self._lifeline = self._pipe()
         self._status, status = self._pipe()
-        config = {"supervisor": os.getpid(), "lifeline": lifeline, "status": status, **self.settings}
-        flags = ["-I", "-S"] if config["reader"] == "proc" else ["-I"]
+        config = self.config._replace(supervisor=os.getpid(), lifeline=lifeline, status=status)
+        flags = ["-I", "-S"] if config.reader == "proc" else ["-I"]  # psutil is a site package
         self._guardian = subprocess.Popen(
-            [sys.executable, *flags, str(GUARDIAN), json.dumps(config), *self.argv],
+            [sys.executable, *flags, str(GUARDIAN), config.to_json(), *self.argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,7 +118,7 @@ class Operation:
 
     def _end_members(self) -> None:
         """Without the guardian's own word for it: end whoever was last seen in the tree, and all below them."""
-        tree = tree_for(self.settings["reader"])
+        tree = tree_for(self.config.reader)
         for pid, started in self._members.items():
             if tree.started(pid) == started:
                 killing.end_all(tree, pid)

@@ -114,12 +114,12 @@ def show(rows: Iterator[Row], write: Callable[[str], object] = print) -> bool:
     return good
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limits-mb", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-peer", action="store_true", help="leave out the column of the psutil supervisor")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     logging.getLogger("memory").setLevel(logging.CRITICAL)
     return 0 if show(measure(arguments.limits_mb, arguments.runs, peer=not arguments.no_peer)) else 1
 

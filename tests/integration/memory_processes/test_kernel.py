@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     console = ["con=null", "con0=null,fd:1", "quiet", f"init={sys.executable}"]
     outcome = ProcessResourceManager(poll_seconds=0.1).run(
         [*kernel, *console, "--", str(INIT)],
-        limits=OperationLimits(4 * GIB, wall_seconds=120),
+        limits=OperationLimits(4 * GIB, wall_seconds=150),
         label="kernel",
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)},
         on_line=lines.append,
