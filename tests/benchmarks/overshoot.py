@@ -17,7 +17,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 import psutil
 
 from memory.processes import EndReason, OperationLimits, ProcessResourceManager
-from memory.quantities import MIB, format_bytes
+from memory.quantities import MIB
 
 GOAL = 0.15
 
@@ -109,7 +109,7 @@ def show(rows: Iterator[Row], write: Callable[[str], object] = print) -> bool:
         met = row.ended and row.overshoot <= GOAL
         good = good and met
         peer = "-" if row.peer_peak is None else f"{row.peer_peak / row.limit - 1:+.1%}"
-        sizes = f"{format_bytes(row.limit):>8} {format_bytes(row.peak):>8}"
+        sizes = f"{row.limit / MIB:>5.0f} MB {row.peak / MIB:>5.0f} MB"
         write(f"{row.program:28} {sizes} {row.overshoot:>+10.1%} {peer:>15}   {'met' if met else 'MISSED'}")
     return good
 
