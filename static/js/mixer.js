@@ -207,5 +207,6 @@ export class Mixer {
       this.#scaleWaves();
       this.#showPosition();
     }
+    this.root.dataset.mixerReady = "";
   }
 }

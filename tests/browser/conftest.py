@@ -1,0 +1,98 @@
+"""A real Chromium, and a whole instance for it to visit. Skipped with a reason where there is no Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.acceptance.instance import SMALL
+from tests.benchmarks.standins import write_standin
+from tests.browser.site import Site, write_song
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--autoplay-policy=no-user-gesture-required",
+]
+USER, PASSWORD = "ada", "correct horse battery"
+DESKTOP, PHONE = {"width": 1200, "height": 820}, {"width": 375, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An instance with one user and a small, real network of random weights: web server, workers, reaper."""
+    folder = tmp_path_factory.mktemp("site")
+    write_standin(folder / "models", "htdemucs", overrides=SMALL)
+    with Site(folder, DEFAULT_MODEL="htdemucs") as running:
+        running.add_user(USER, PASSWORD)
+        running.start("work")
+        running.start("reap")
+        running.start_web()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_song(tmp_path_factory.mktemp("songs") / "Night bus.wav")
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What the browser complained about: script errors, and refusals of the content security policy."""
+    return []
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(chromium: Browser, problems: list[str]) -> Iterator[OpenPage]:
+    """`open_page(**context_options)`: a page in a browser that knows nothing yet."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": DESKTOP, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def log_in(page: Page, site: Site) -> Page:
+    page.goto(f"{site.url}/login/")
+    page.get_by_label("Username").fill(USER)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{site.url}/")
+    return page
+
+
+@pytest.fixture
+def page(open_page: OpenPage, site: Site) -> Page:
+    """A page of the user who is logged in."""
+    return log_in(open_page(), site)

@@ -1,0 +1,252 @@
+"""A musician's way through the site in a real browser: from the first start to stems that play."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.instance import wait_for
+from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, USER, OpenPage, log_in
+from tests.browser.site import ROOT, Site, write_song
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+JOB_SECONDS = 90_000
+STEMS = ["vocals", "drums", "bass", "other"]
+
+
+def drop(page: Page, file: Path) -> None:
+    """Drop a file on the page, as from a file manager."""
+    content = base64.b64encode(file.read_bytes()).decode()
+    page.evaluate(
+        """([name, content]) => {
+            const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type: "audio/wav" }));
+            const how = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            for (const kind of ["dragenter", "dragover", "drop"])
+                document.body.dispatchEvent(new DragEvent(kind, how));
+        }""",
+        [file.name, content],
+    )
+
+
+def choose(page: Page, *files: Path) -> None:
+    page.locator("input[type=file]").set_input_files([str(file) for file in files])
+
+
+def wait_until(page: Page, expression: str, seconds: float = 30) -> None:
+    """As `wait_for_function`, which the pages' content security policy forbids."""
+    wait_for(lambda: page.evaluate(expression), seconds, expression)
+
+
+def separate(page: Page, site: Site, song: Path) -> Page:
+    """Upload a song, ask for its stems and stay until they are there."""
+    page.goto(site.url)
+    choose(page, song)
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("#mixer")).to_be_visible(timeout=JOB_SECONDS)
+    return page
+
+
+@pytest.fixture(scope="module")
+def finished(site: Site, song: Path, chromium) -> str:  # type: ignore[no-untyped-def]
+    """The address of a job that has its stems."""
+    context = chromium.new_context()
+    address = separate(log_in(context.new_page(), site), site, song).url
+    context.close()
+    return str(address)
+
+
+def positions(page: Page) -> list[float]:
+    return page.evaluate("[...document.querySelectorAll('audio')].map((audio) => audio.currentTime)")
+
+
+def test_the_first_start_asks_for_the_code_and_makes_the_account(
+    tmp_path: Path, open_page: OpenPage, problems: list[str]
+) -> None:
+    with Site(tmp_path) as fresh:
+        fresh.start_web()
+        page = open_page()
+        page.goto(f"{fresh.url}/jobs/")
+        assert page.url == f"{fresh.url}/setup/"
+        expect(page.get_by_label("Setup code")).to_be_focused()
+        page.get_by_label("Setup code").fill(fresh.setup_code())
+        page.get_by_label("Username").fill(USER)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_label("Password, once more").fill(PASSWORD)
+        page.get_by_role("button", name="Make the account").click()
+        expect(page.get_by_role("heading", name="Take a song apart")).to_be_visible()
+        assert fresh.manage("setup_code").stdout == ""
+        assert problems == []
+
+
+def test_a_dropped_song_becomes_stems_without_a_reload(page: Page, site: Site, song: Path, problems: list[str]) -> None:
+    drop(page, song)
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded")
+    expect(page.locator(".file-card .estimate")).to_contain_text("of memory")
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.evaluate("window.sameDocument = true")
+    expect(page.locator(".heading")).to_contain_text("HT Demucs")
+    expect(page.locator("#mixer .lane")).to_have_count(4, timeout=JOB_SECONDS)
+    assert page.evaluate("window.sameDocument") is True
+    assert page.locator(".lane").evaluate_all("(lanes) => lanes.map((lane) => lane.dataset.stem)") == STEMS
+    assert problems == []
+
+
+def test_progress_is_in_the_title_and_the_live_region(page: Page, site: Site, tmp_path: Path) -> None:
+    choose(page, write_song(tmp_path / "Long.wav", 60, seed=2))
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    wait_until(page, "/^[1-9][0-9]? % · Long · Stemsite$/.test(document.title)", 90)
+    expect(page.locator("#announce")).to_contain_text("%")
+    expect(page.locator("[data-memory-text]")).to_contain_text("now, peak")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator("#confirm")).not_to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel it").click()
+    expect(page.locator(".state.cancelled")).to_be_visible(timeout=20_000)
+
+
+def test_the_stems_play_together_and_can_be_mixed(page: Page, finished: str, problems: list[str]) -> None:
+    page.goto(finished)
+    page.get_by_role("button", name="Play").click()
+    wait_until(page, "[...document.querySelectorAll('audio')].every((audio) => audio.currentTime > 1.2)")
+    assert max(positions(page)) - min(positions(page)) < 0.2
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Solo Drums").click()
+    silent = page.locator(".lane.silent")
+    assert silent.evaluate_all("(lanes) => lanes.map((lane) => lane.dataset.stem)") == ["vocals", "bass", "other"]
+    page.get_by_label("Position").fill("3")
+    assert positions(page) == [3.0] * 4
+    assert problems == []
+
+
+def test_the_space_bar_plays_and_pauses(page: Page, finished: str) -> None:
+    page.goto(finished)
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_downloaded_stem_has_the_bytes_that_were_made(page: Page, finished: str) -> None:
+    page.goto(finished)
+    job = page.request.get(finished.replace("/jobs/", "/api/v1/jobs/") + "/").json()
+    wanted = {stem["filename"]: stem["sha256"] for stem in job["stems"]}
+    for lane in page.locator(".lane a.get").all():
+        with page.expect_download() as download:
+            lane.click()
+        content = Path(download.value.path()).read_bytes()
+        assert wanted.pop(download.value.suggested_filename) == hashlib.sha256(content).hexdigest()
+    assert wanted == {}
+
+
+def test_a_file_that_is_no_music_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+    bad = tmp_path / "notes & <b>.mp3"
+    bad.write_text("dear diary")
+    choose(page, bad)
+    expect(page.locator(".file-card .error")).to_contain_text("No audio could be read")
+    expect(page.locator(".file-card h2")).to_have_text("notes & <b>.mp3")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator(".file-card")).to_have_count(0)
+
+
+def throttle(page: Page, bytes_per_second: int) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second},
+    )
+
+
+def test_an_upload_pauses_resumes_and_arrives_whole(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Big.wav", 60, seed=3)
+    throttle(page, 4_000_000)
+    choose(page, song)
+    wait_until(page, "document.querySelector('[data-progress]').value > 0.1")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".file-card .status")).to_have_text("Paused")
+    throttle(page, -1)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded", timeout=30_000)
+    newest = page.request.get(f"{site.url}/api/v1/tracks/").json()["results"][0]
+    assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+
+
+def test_an_upload_goes_on_after_the_page_was_closed(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Closed.wav", 60, seed=4)
+    throttle(page, 4_000_000)
+    choose(page, song)
+    wait_until(page, "document.querySelector('[data-progress]').value > 0.2")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{site.url}/jobs/")
+    page.goto(site.url)
+    throttle(page, -1)
+    created: list[str] = []
+    page.on("request", lambda request: created.append(request.url) if request.method == "POST" else None)
+    choose(page, song)
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded", timeout=30_000)
+    assert not any("/uploads/" in url for url in created)
+    newest = page.request.get(f"{site.url}/api/v1/tracks/").json()["results"][0]
+    assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+
+
+def test_several_files_are_sent_with_one_button(page: Page, song: Path, tmp_path: Path) -> None:
+    choose(page, song, write_song(tmp_path / "Other.wav", 2, seed=5))
+    expect(page.locator(".file-card .status", has_text="Uploaded")).to_have_count(2)
+    first = page.locator(".file-card").first
+    first.locator("summary").click()
+    first.get_by_label("Chosen stems").check()
+    first.get_by_label("Bass", exact=True).check()
+    expect(first.locator("summary")).to_contain_text("bass")
+    expect(page.locator(".file-card").nth(1).locator("summary")).to_contain_text("all stems")
+    page.get_by_role("button", name="Separate all 2").click()
+    expect(page.get_by_role("link", name="Open")).to_have_count(2)
+
+
+def test_without_scripts_a_song_is_uploaded_and_its_stems_play(open_page: OpenPage, site: Site, tmp_path: Path) -> None:
+    page = log_in(open_page(java_script_enabled=False), site)
+    choose(page, write_song(tmp_path / "Plain.wav", 1, seed=6))
+    page.get_by_role("button", name="Separate").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("audio[controls]")).to_have_count(4, timeout=JOB_SECONDS)
+    expect(page.locator("audio[controls]").first).to_be_visible()
+    expect(page.get_by_role("button", name="Mute")).to_have_count(0)
+
+
+def test_the_demo_song_can_be_tried(page: Page) -> None:
+    page.get_by_role("button", name="Try the demo song").click()
+    page.wait_for_url("**/jobs/*", timeout=60_000)
+    expect(page.get_by_role("heading", name="Demo song")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_page_is_wider_than_the_screen(
+    page: Page, site: Site, finished: str, viewport: dict[str, int], scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size(viewport)  # type: ignore[arg-type]
+    for address in (site.url, f"{site.url}/jobs/", f"{site.url}/tracks/", f"{site.url}/account/", finished):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+
+
+def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finished: str, tmp_path: Path) -> None:
+    """STEMSITE_SCREENSHOT=1 keeps the picture as docs/screenshot.png."""
+    folder = ROOT / "docs" if os.environ.get("STEMSITE_SCREENSHOT") == "1" else tmp_path
+    folder.mkdir(exist_ok=True)
+    page.goto(finished)
+    wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
+    page.get_by_role("button", name="Play").click()
+    wait_until(page, "document.querySelector('audio').currentTime > 1.5")
+    assert page.screenshot(path=folder / "screenshot.png").startswith(b"\x89PNG")
