@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from django.conf import settings
+
 from memory.conf import memory_settings
 from memory.estimates import estimate as calibrated
 from separation import catalog
@@ -15,6 +17,7 @@ from separation.options import SeparationOptions
 from separation.services.numbers import number, whole
 
 KIND = "separate"
+DATA_ROOM = 1.25
 
 
 def estimated_bytes(options: SeparationOptions, lean: int = 0) -> int:
@@ -37,6 +40,15 @@ def stall_seconds(options: SeparationOptions) -> float:
 def process_limit() -> int:
     """What one supervised operation may hold, bytes."""
     return memory_settings().process_memory_limit
+
+
+def data_limit(limit: int) -> int | None:
+    """RLIMIT_DATA for each process of the engine, bytes; none with a GPU, whose driver maps far more than it uses.
+
+    It stops in the kernel what allocates faster than a supervisor can look. Address space that is mapped and not
+    used counts too, hence the room above `limit`.
+    """
+    return int(limit * DATA_ROOM) if settings.ENGINE_DEVICE == "cpu" else None
 
 
 def engine_threads() -> int:

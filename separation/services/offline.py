@@ -23,7 +23,7 @@ from separation.errors import ReasonCode, ServiceError
 from separation.options import SeparationOptions
 from separation.services import probing, storing
 from separation.services.children import ENGINE, engine_command, environment, parse_event
-from separation.services.costs import process_limit, stall_seconds
+from separation.services.costs import data_limit, process_limit, stall_seconds
 from separation.services.endings import LEAN_RETRIES, reason_of
 from separation.services.numbers import number
 from separation.services.publishing import check_outputs
@@ -150,6 +150,7 @@ def _supervise(
         raise storing.storage_error(error) from error
     limits = OperationLimits(
         memory_bytes=process_limit(),
+        data_bytes=data_limit(process_limit()),
         wall_seconds=number("JOB_TIMEOUT_SECONDS"),
         stall_seconds=stall_seconds(options),
         grace_seconds=1.0,

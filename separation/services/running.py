@@ -25,7 +25,7 @@ from separation.models import Attempt, SeparationJob
 from separation.options import OptionError, SeparationOptions
 from separation.services import endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
-from separation.services.costs import process_limit, stall_seconds
+from separation.services.costs import data_limit, process_limit, stall_seconds
 from separation.services.numbers import number
 from separation.services.supervision import AttemptWatch
 from separation.states import Fence, FenceLostError, Reserved
@@ -162,6 +162,7 @@ class JobRunner:
         options = SeparationOptions.parse(claimed.job.options)
         limits = OperationLimits(
             memory_bytes=claimed.attempt.limit_bytes,
+            data_bytes=data_limit(claimed.attempt.limit_bytes),
             wall_seconds=number("JOB_TIMEOUT_SECONDS"),
             stall_seconds=stall_seconds(options),
             grace_seconds=GRACE_SECONDS,

@@ -186,6 +186,22 @@ def test_a_track_whose_file_is_gone_fails_its_job_with_that_reason(track: Track)
     assert_nothing_left_of(job)
 
 
+def test_the_real_engine_over_its_limit_is_tried_leaner_then_fails_with_its_peaks_and_the_next_job_runs(
+    track: Track,
+    settings,  # type: ignore[no-untyped-def]
+) -> None:
+    job = submit(track.owner, track, parse_options({"model": "htdemucs"}))
+    settings.PROCESS_MEMORY_LIMIT_MB = 330
+    JobRunner().run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "memory_limit")
+    assert [(a.lean, a.reason) for a in job.attempts.all()] == [(0, "memory_limit"), (1, "memory_limit")]
+    assert all(200 * 1024**2 < a.peak_bytes < 380 * 1024**2 for a in job.attempts.all())
+    assert_nothing_left_of(job)
+    settings.PROCESS_MEMORY_LIMIT_MB = 2000
+    assert run(track, two_stems="vocals").state == JobState.SUCCEEDED
+
+
 def test_a_job_larger_than_the_server_is_refused_with_the_numbers(track: Track, settings) -> None:  # type: ignore[no-untyped-def]
     settings.PROCESS_MEMORY_LIMIT_MB = 300
     with pytest.raises(ServiceError) as refusal:
