@@ -145,7 +145,7 @@ def make_song(seed: int, folder: Path) -> None:
         "vocals": _spoken(rng, folder, samples, tempo),
     }
     for name, audio in made.items():
-        _write(folder / f"{name}.wav", _balanced(audio[:, :samples], samples, LEVELS[name]))
+        write_wav(folder / f"{name}.wav", _balanced(audio[:, :samples], samples, LEVELS[name]))
 
 
 def _balanced(audio: Signal, samples: int, decibels: float) -> Signal:
@@ -155,7 +155,8 @@ def _balanced(audio: Signal, samples: int, decibels: float) -> Signal:
     return np.clip(out * np.float32(gain(decibels) / level), -1, 1).astype(np.float32)
 
 
-def _write(path: Path, audio: Signal) -> None:
+def write_wav(path: Path, audio: Signal) -> None:
+    """Write (2, samples) at 44.1 kHz as 16-bit PCM."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)

@@ -35,7 +35,7 @@ HATS = ("9090909090909090", "9999999999999999", "0090009000900090", "90009000900
 
 
 def _time(seconds: float) -> Signal:
-    return np.arange(int(seconds * RATE), dtype=np.float32) / RATE
+    return np.arange(int(seconds * RATE), dtype=np.float32) / np.float32(RATE)
 
 
 def _decaying_noise(rng: Rng, seconds: float, low: float, high: float, order: float = 2.0) -> Signal:

@@ -1,0 +1,36 @@
+"""The commands from end to end, at the smallest size that still does everything."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+
+def run(*arguments):
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_training_goes_on_from_its_checkpoint_and_its_weights_can_be_measured(tmp_path):
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5")
+    run("train_starter", "--steps", "1", *options)
+    printed = run("train_starter", "--steps", "10", "--resume", *options)
+    assert "step 10" in printed and "100 %" in printed
+
+    table = run(
+        *("evaluate_starter", "--weights", str(tmp_path / "weights"), "--songs", "1", "--seconds", "2"),
+        *("--set", "validation"),
+    )
+    assert "validation: 1 songs of 2 s" in table
+    assert [line.split()[0] for line in table.splitlines()[2:6]] == ["drums", "bass", "other", "vocals"]
+
+
+def test_resuming_without_a_checkpoint_says_which_file_is_missing(tmp_path):
+    with pytest.raises(CommandError, match=r"checkpoint\.pt"):
+        run("train_starter", "--out", str(tmp_path), "--resume", "--steps", "1")
+
+
+def test_measuring_a_folder_without_stems_says_what_is_missing(tmp_path):
+    with pytest.raises(CommandError, match=r"drums\.wav"):
+        run("evaluate_starter", "--folder", str(tmp_path))

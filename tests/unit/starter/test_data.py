@@ -1,0 +1,65 @@
+"""Training examples: rendered once, drawn the same way from the same seed and step."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from separation.starter.data import Clips, batches, example, resampled, varied
+from separation.starter.synthesis import RATE, synthesise
+
+SAMPLES = RATE // 4
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    made = Clips(tmp_path_factory.mktemp("clips"), count=2, seconds=1.0)
+    made.render()
+    return made
+
+
+def test_clips_are_the_songs_of_their_seeds(clips: Clips) -> None:
+    kept = np.load(clips.path(1)).astype(np.float32) / 32767
+    assert np.allclose(kept, synthesise(clips.first + 1, clips.seconds), atol=1 / 32767)
+
+
+def test_only_missing_clips_are_rendered(tmp_path: Path) -> None:
+    clips = Clips(tmp_path, count=2, seconds=0.5)
+    np.save(clips.path(0), np.zeros((4, 2, 10), np.int16))
+    left: list[int] = []
+    clips.render(left.append)
+    assert left == [0]
+    assert np.load(clips.path(0)).shape == (4, 2, 10)
+
+
+def test_rendering_leaves_nothing_but_clips(clips: Clips) -> None:
+    assert sorted(clips.folder.iterdir()) == [clips.path(0), clips.path(1)]
+
+
+def test_a_batch_depends_on_the_seed_and_the_step_alone(clips: Clips) -> None:
+    first = list(islice(batches(clips, 2, SAMPLES, seed=3), 3))
+    assert np.array_equal(first[2], next(batches(clips, 2, SAMPLES, seed=3, first_step=2)))
+    assert not np.array_equal(first[2], next(batches(clips, 2, SAMPLES, seed=4, first_step=2)))
+
+
+def test_an_example_has_four_stereo_stems(clips: Clips) -> None:
+    for seed in range(6):
+        stems = example(np.random.default_rng(seed), clips, SAMPLES)
+        assert (stems.shape, stems.dtype) == ((4, 2, SAMPLES), np.float32)
+
+
+def test_a_stem_at_another_speed_still_fills_the_example(clips: Clips) -> None:
+    assert {varied(np.random.default_rng(seed), clips, 0, SAMPLES).shape for seed in range(8)} == {(2, SAMPLES)}
+
+
+def test_stretching_moves_the_pitch() -> None:
+    time = np.arange(RATE) / RATE
+    tone = np.stack([np.sin(2 * np.pi * 400 * time)] * 2).astype(np.float32)
+    half = resampled(tone, RATE // 2)
+    assert int(np.abs(np.fft.rfft(half[0])).argmax()) * 2 == 800
+
+
+def test_crops_longer_than_the_clips_are_refused(clips: Clips) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        clips.crop(np.random.default_rng(0), 2 * RATE)
