@@ -134,7 +134,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # --- separation
 DEFAULT_MODEL = env.str("DEFAULT_MODEL", default="")  # empty: htdemucs when its weights are here, else starter
 ENGINE_DEVICE = env.str("ENGINE_DEVICE", default="cpu")
-ENGINE_THREADS = number("ENGINE_THREADS", 0)  # 0: cores shared out over MAX_CONCURRENT_OPERATIONS
+ENGINE_THREADS = number("ENGINE_THREADS", 0)  # 0: all cores for a job alone, shared out when several run
 MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 20 * 1024**3)
 MAX_DURATION_SECONDS = number("MAX_DURATION_SECONDS", 12 * 3600)
 JOB_TIMEOUT_SECONDS = number("JOB_TIMEOUT_SECONDS", 24 * 3600)
