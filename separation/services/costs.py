@@ -34,7 +34,7 @@ def estimated_seconds(options: SeparationOptions, duration: float | None, lean: 
 
 def stall_seconds(options: SeparationOptions) -> float:
     """How long the engine may be silent before it counts as stalled."""
-    return max(number("JOB_STALL_SECONDS"), catalog.stall_seconds(options, cores=engine_threads()))
+    return max(number("JOB_STALL_SECONDS"), catalog.stall_seconds(options, cores=1))
 
 
 def process_limit() -> int:
@@ -51,10 +51,9 @@ def data_limit(limit: int) -> int | None:
     return int(limit * DATA_ROOM) if settings.ENGINE_DEVICE == "cpu" else None
 
 
-def engine_threads() -> int:
-    """ENGINE_THREADS, or the cores shared out over MAX_CONCURRENT_OPERATIONS."""
-    chosen = whole("ENGINE_THREADS")
-    return chosen or max(1, available_cores() // memory_settings().max_concurrent_operations)
+def engine_threads(beside: int = 1) -> int:
+    """ENGINE_THREADS, or the cores shared out over the `beside` runs that are expected at the same time."""
+    return whole("ENGINE_THREADS") or max(1, available_cores() // max(1, beside))
 
 
 def available_cores() -> int:

@@ -23,7 +23,7 @@ from separation.errors import ReasonCode, ServiceError
 from separation.options import SeparationOptions
 from separation.services import probing, storing
 from separation.services.children import ENGINE, engine_command, environment, parse_event
-from separation.services.costs import data_limit, process_limit, stall_seconds
+from separation.services.costs import data_limit, engine_threads, process_limit, stall_seconds
 from separation.services.endings import LEAN_RETRIES, reason_of
 from separation.services.numbers import number
 from separation.services.publishing import check_outputs
@@ -81,7 +81,7 @@ def separate_file(
     source = _existing(source)
     facts = probing.examine(source).facts
     tags = {"title": facts.title or source.stem, "artist": facts.artist}
-    plan = {**options.as_dict(), **engine_settings(), "input": str(source), "tags": tags}
+    plan = {**options.as_dict(), **engine_settings(engine_threads()), "input": str(source), "tags": tags}
     with _workplace(folder) as workplace:
         return _run(plan, options, workplace, folder, on_progress, engine)
 

@@ -25,7 +25,7 @@ from separation.models import Attempt, SeparationJob
 from separation.options import OptionError, SeparationOptions
 from separation.services import endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
-from separation.services.costs import data_limit, process_limit, stall_seconds
+from separation.services.costs import data_limit, engine_threads, process_limit, stall_seconds
 from separation.services.numbers import number
 from separation.services.supervision import AttemptWatch
 from separation.states import Fence, FenceLostError, Reserved
@@ -154,9 +154,14 @@ class JobRunner:
     def _run(self, claimed: Claimed, watch: AttemptWatch) -> None:
         with staging.attempt_folder(claimed.fence) as folder:
             with watch.kept_alive():
-                plan = staging.write_plan(claimed.job, folder)
+                plan = staging.write_plan(claimed.job, folder, threads=self._threads())
             outcome = self._supervise(claimed, plan, watch)
             endings.settle(claimed.job, claimed.fence, outcome, watch, folder / "out")
+
+    def _threads(self) -> int:
+        """A job that runs alone gets every core; with others running or waiting, its share."""
+        room = self.limiter.room()
+        return engine_threads(min(room.slots, room.heavy_running + queue.claimable()[: room.slots].count()))
 
     def _supervise(self, claimed: Claimed, plan: Path, watch: AttemptWatch) -> Outcome:
         options = SeparationOptions.parse(claimed.job.options)

@@ -24,7 +24,6 @@ from separation.errors import ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.services import storing
 from separation.services.children import ffmpeg_path
-from separation.services.costs import engine_threads
 from separation.services.numbers import number
 from separation.states import Fence
 
@@ -70,7 +69,7 @@ def remove(folder: Path) -> None:
         return  # another attempt's folder is in it, or it is gone already
 
 
-def write_plan(job: SeparationJob, folder: Path) -> Path:
+def write_plan(job: SeparationJob, folder: Path, *, threads: int) -> Path:
     """Bring the input within reach and write the engine's plan; returns its path.
 
     Raises `ServiceError`: file_missing, disk_full, storage_failed.
@@ -78,18 +77,18 @@ def write_plan(job: SeparationJob, folder: Path) -> Path:
     plan = folder / "plan.json"
     source = stage_input(job.track, folder)
     try:
-        plan.write_text(json.dumps(plan_of(job, source, folder / "out")), encoding="utf-8")
+        plan.write_text(json.dumps(plan_of(job, source, folder / "out", threads)), encoding="utf-8")
     except OSError as error:
         raise storing.storage_error(error) from error
     return plan
 
 
-def plan_of(job: SeparationJob, source: Path, output: Path) -> dict[str, Any]:
+def plan_of(job: SeparationJob, source: Path, output: Path, threads: int) -> dict[str, Any]:
     """What the engine is told. Every path in it was chosen here."""
     tags = {"title": job.track.title or job.track.display_name, "artist": job.track.artist}
     return {
         **job.options,
-        **engine_settings(),
+        **engine_settings(threads),
         "input": str(source),
         "output_dir": str(output),
         "lean": job.lean,
@@ -97,13 +96,13 @@ def plan_of(job: SeparationJob, source: Path, output: Path) -> dict[str, Any]:
     }
 
 
-def engine_settings() -> dict[str, Any]:
+def engine_settings(threads: int) -> dict[str, Any]:
     """The part of every plan that the server decides."""
     return {
         "version": 1,
         "model_dir": str(settings.MODEL_DIR),
         "device": settings.ENGINE_DEVICE,
-        "threads": engine_threads(),
+        "threads": threads,
         "max_duration_seconds": number("MAX_DURATION_SECONDS"),
         "ffmpeg": ffmpeg_path(),
     }

@@ -15,7 +15,7 @@ from memory.models import MemoryIncident, Reservation
 from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
-from separation.services import cancel, delete_job, reap, retry, stopping
+from separation.services import cancel, costs, delete_job, reap, retry, stopping
 from separation.services.running import JobRunner
 
 from .conftest import STUB, MakeJob, staged, stored
@@ -229,6 +229,17 @@ def test_two_workers_never_run_the_same_job(make_job: MakeJob, runner: JobRunner
         job.refresh_from_db()
         assert (job.state, job.attempt_number) == (JobState.SUCCEEDED, 1)
     assert_nothing_left()
+
+
+def test_a_job_alone_gets_every_core_and_jobs_together_share_them(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "available_cores", lambda: 8)
+    jobs = [make_job(), make_job()]
+    runner.run_all()
+    for job in jobs:
+        job.refresh_from_db()
+    assert [job.result["effective"]["threads"] for job in jobs] == [4, 8]
 
 
 def test_progress_and_memory_are_in_the_row_while_it_runs(make_job: MakeJob, runner: JobRunner) -> None:
