@@ -11,7 +11,7 @@ from django.test import Client
 
 from separation.models import Track
 from tests.integration.api.conftest import Api, code_of
-from tests.integration.uploads.conftest import wav_bytes
+from tests.integration.uploads.sounds import wav_bytes
 
 TRACKS = "/api/v1/tracks/"
 

@@ -1,9 +1,5 @@
 """A user with a token, another one, and requests in the tus protocol through Django's test client."""
 
-import io
-import math
-import struct
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +12,6 @@ from django.test import Client
 from separation.tokens.services import create_token
 
 BASE = "/api/v1/uploads/"
-
-
-def wav_bytes(seconds: float = 0.25, rate: int = 8000) -> bytes:
-    """A short mono sine, 16 bits."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(rate)
-        samples = (int(8000 * math.sin(i / 5)) for i in range(int(seconds * rate)))
-        sound.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
-    return file.getvalue()
 
 
 class Tus:

@@ -97,8 +97,8 @@ class LiveServer:
 class Wire:
     """Raw HTTP/1.1 to a live server as one token, for what well-behaved clients cannot send."""
 
-    def __init__(self, server: LiveServer, token: str) -> None:
-        self.server, self.token = server, token
+    def __init__(self, server: LiveServer, token: str, timeout: float = 60.0) -> None:
+        self.server, self.token, self.timeout = server, token, timeout
 
     def open(self, method: str, path: str, **headers: str) -> socket.socket:
         """Sends a request's head; the body, if any, is the caller's."""
@@ -107,7 +107,7 @@ class Wire:
         if method == "PATCH":
             named.setdefault("Content-Type", "application/offset+octet-stream")
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
-        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=self.timeout)
         connection.sendall("\r\n".join(lines).encode())
         return connection
 

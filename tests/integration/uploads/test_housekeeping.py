@@ -11,7 +11,8 @@ from separation.models import Track
 from separation.uploads.housekeeping import expire_uploads, remove_strays
 from separation.uploads.models import Upload, UploadState
 from separation.uploads.parts import Part, folder
-from tests.integration.uploads.conftest import Tus, staged, wav_bytes
+from tests.integration.uploads.conftest import Tus, staged
+from tests.integration.uploads.sounds import wav_bytes
 
 
 def age(upload: Upload, hours: float) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.integration.uploads.conftest import wav_bytes
 from tests.integration.uploads.live import ROOT, LiveServer, Wire
+from tests.integration.uploads.sounds import wav_bytes
 
 CLIENTS = ROOT / "tests" / "clients"
 DATA = wav_bytes(1.0) + random.Random(3).randbytes(5 * 1024 * 1024)

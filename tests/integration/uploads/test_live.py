@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tusclient.client import TusClient
 
-from tests.integration.uploads.conftest import wav_bytes
 from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer
+from tests.integration.uploads.sounds import wav_bytes
 
 STALL_SECONDS = 2
 BIG = wav_bytes(1.0) + random.Random(5).randbytes(6 * 1024 * 1024)

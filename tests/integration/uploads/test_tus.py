@@ -11,7 +11,8 @@ from django.test import Client
 from separation.models import Track
 from separation.uploads.models import Upload
 from separation.uploads.parts import Part
-from tests.integration.uploads.conftest import BASE, Tus, code_of, staged, wav_bytes
+from tests.integration.uploads.conftest import BASE, Tus, code_of, staged
+from tests.integration.uploads.sounds import wav_bytes
 
 
 def checksum(algorithm: str, data: bytes) -> str:
