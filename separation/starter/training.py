@@ -151,6 +151,13 @@ class Trainer:
             raise CheckpointError(f"{path.name} is of another network; give another folder") from error
 
 
+def prepare(seed: int, threads: int | None = None) -> None:
+    """Seed the weights that are drawn next, and set how many CPU threads the process trains with."""
+    torch.manual_seed(seed)
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def read_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     """A checkpoint's tensors and numbers; nothing else is ever unpickled. Raises `CheckpointError`, OSError."""
     try:

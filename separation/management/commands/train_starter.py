@@ -27,16 +27,12 @@ class Command(BaseCommand):
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
 
     def handle(self, **options: Any) -> None:
-        import torch
-
         from separation.starter import data, export, network, training
 
-        if options["threads"]:
-            torch.set_num_threads(options["threads"])
         names = ("steps", "minutes", "batch", "seconds", "seed", "device")
         recipe = training.Recipe(**{name: options[name] for name in names})
         clips, out = data.Clips(options["out"] / "clips", options["clips"]), options["out"]
-        torch.manual_seed(recipe.seed)
+        training.prepare(recipe.seed, options["threads"])
         trainer = training.Trainer(network.build(), recipe)
         try:
             if options["resume"]:

@@ -1,7 +1,5 @@
 """The figures: known values for known estimates, and song sets that never meet."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
