@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAP_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
+SLEEP_SECONDS = 10.0
 WATCHDOG_SECONDS = 5.0
 WEBHOOK_SECONDS = 2.0
 UPLOAD_SECONDS = 60.0
@@ -79,6 +80,32 @@ class Housekeeper:
         return min(max(nearest, 0.0), LONGEST_NAP_SECONDS)
 
 
+class AfterSleep:
+    """Holds a chore back for `hold` seconds once the machine has slept: leases ran out meanwhile whose holders
+    could not renew them, and will now. Sleep shows as wall-clock time in which the monotonic clock stood still."""
+
+    def __init__(
+        self,
+        do: Callable[[], object],
+        *,
+        hold: float,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._do, self._hold, self._wall, self._clock = do, hold, wall, clock
+        self._offset = wall() - clock()
+        self._until = clock()
+
+    def __call__(self) -> None:
+        offset = self._wall() - self._clock()
+        if offset - self._offset > SLEEP_SECONDS:
+            logger.info("the machine slept for %.0f s", offset - self._offset)
+            self._until = self._clock() + self._hold
+        self._offset = offset
+        if self._clock() >= self._until:
+            self._do()
+
+
 def _attempt(chore: Chore) -> None:
     try:
         chore.do()
@@ -92,7 +119,7 @@ def default_chores() -> list[Chore]:
     """Everything this host needs done now and again, with its interval in seconds."""
     watchdog, sampler = Watchdog(), Sampler()
     return [
-        Chore("reaping", number("REAP_INTERVAL_SECONDS"), reap),
+        Chore("reaping", number("REAP_INTERVAL_SECONDS"), AfterSleep(reap, hold=number("JOB_LEASE_SECONDS"))),
         Chore("memory sampling", LONGEST_NAP_SECONDS, sampler.tick),
         Chore("registering", number("MEMORY_CHECK_INTERVAL"), lambda: register_process("reaper")),
         Chore("watching the worker cluster", WATCHDOG_SECONDS, watchdog.check),

@@ -113,7 +113,10 @@ class JobRunner:
         if reservation is None:
             return None
         self._pass_on(len(waiting))
-        job = SeparationJob.objects.select_related("track").get(pk=jobs[reservation.key].pk)
+        job = SeparationJob.objects.select_related("track").filter(pk=jobs[reservation.key].pk).first()
+        if job is None:  # deleted at this very moment
+            self.limiter.release(reservation.pk)
+            return None
         return Claimed(job, attempts[reservation.key], reservation.pk)
 
     def _open(self, job: SeparationJob, reservation: Reservation) -> Attempt | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -61,7 +62,10 @@ def live_clusters() -> QuerySet[WorkerCluster]:
 
 
 class Watchdog:
-    """Pings this host's cluster and ends it when it has not answered for `patience` seconds."""
+    """Pings this host's cluster and ends it when it has not answered for `patience` seconds.
+
+    Silence is measured on the monotonic clock of this process: a machine that slept has missed no answer.
+    """
 
     def __init__(
         self,
@@ -69,43 +73,48 @@ class Watchdog:
         host: str | None = None,
         patience: float = PATIENCE_SECONDS,
         every: float = PING_SECONDS,
+        grace: float = GRACE_SECONDS,
         send_ping: Callable[[str], None] = tasks.send_ping,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host or memory_settings().host_name
-        self._patience, self._every = patience, every
-        self._send_ping = send_ping
-        self._ending: WorkerCluster | None = None
+        self._patience, self._every, self._grace = patience, every, grace
+        self._send_ping, self._clock = send_ping, clock
+        self._asked: float | None = None
+        self._asked_whom = 0.0
+        self._ask_again = 0.0
 
     def check(self) -> None:
         """One look. Call it every few seconds."""
         cluster = WorkerCluster.objects.filter(host=self.host).first()
         process = process_of(cluster)
         if cluster is None or process is None:
-            self._ending = None
-            return
-        if self._silent().exists():
-            self._end(cluster, process)
-        elif self._due().update(pinged_at=Now()):
-            self._send_ping(self.host)
+            self._asked = None
+        elif self._asked is None or self._asked_whom != cluster.create_time:
+            self._ask(cluster)
+        elif cluster.pinged_at is None:
+            self._heard(cluster)
+        elif self._clock() - self._asked > self._patience:
+            self._end(process)
 
-    def _mine(self) -> QuerySet[WorkerCluster]:
-        return WorkerCluster.objects.filter(host=self.host)
+    def _ask(self, cluster: WorkerCluster) -> None:
+        WorkerCluster.objects.filter(pk=cluster.pk).update(pinged_at=Now())
+        self._asked, self._asked_whom = self._clock(), cluster.create_time
+        self._ask_again = self._asked + self._every
+        self._send_ping(self.host)
 
-    def _due(self) -> QuerySet[WorkerCluster]:
-        long_ago = Now() - timedelta(seconds=self._every)
-        return self._mine().filter(Q(answered_at=None) | Q(answered_at__lte=long_ago), pinged_at=None)
+    def _heard(self, cluster: WorkerCluster) -> None:
+        if self._clock() >= self._ask_again:
+            self._ask(cluster)
 
-    def _silent(self) -> QuerySet[WorkerCluster]:
-        return self._mine().filter(pinged_at__lte=Now() - timedelta(seconds=self._patience))
-
-    def _end(self, cluster: WorkerCluster, process: psutil.Process) -> None:
-        """SIGTERM first, so that running jobs are requeued; all of it is killed when that did not help."""
-        if self._ending is None or self._ending.create_time != cluster.create_time:
-            logger.error("the worker cluster (process %d) answers no messages; ending it", process.pid)
-            self._ending = cluster
-            _signal(process.terminate)
-            _wait(process)
-        if process.is_running():
+    def _end(self, process: psutil.Process) -> None:
+        """SIGTERM first, so that running jobs are requeued; all of it is killed when that does not help."""
+        logger.error("the worker cluster (process %d) answers no messages; ending it", process.pid)
+        self._asked = None
+        _signal(process.terminate)
+        try:
+            process.wait(self._grace)
+        except psutil.Error:
             kill_tree(process)
 
 
@@ -129,13 +138,6 @@ def kill_tree(process: psutil.Process) -> None:
         return
     for member in family:
         _signal(member.kill)
-
-
-def _wait(process: psutil.Process) -> None:
-    try:
-        process.wait(GRACE_SECONDS)
-    except psutil.Error:
-        return
 
 
 def _signal(send: Callable[[], None]) -> None:

@@ -23,15 +23,33 @@ def cluster(pid: int | None = None, **values: object) -> WorkerCluster:
     return WorkerCluster.objects.create(host="here", pid=process.pid, create_time=process.create_time(), **values)
 
 
-def test_a_cluster_is_pinged_once_until_it_answers() -> None:
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_cluster_is_pinged_again_only_when_it_has_answered_and_it_is_time() -> None:
     cluster()
     sent: list[str] = []
-    dog = Watchdog(host="here", every=0, send_ping=sent.append)
-    dog.check(), dog.check()
-    assert sent == ["here"]
+    clock = Clock()
+    dog = Watchdog(host="here", every=20, send_ping=sent.append, clock=clock)
+    for clock.now in (0, 30):
+        dog.check()
+    assert len(sent) == 1
     watchdog.answered("here")
-    dog.check()
+    for clock.now in (31, 32):
+        dog.check()
     assert sent == ["here", "here"]
+
+
+def silent_for(seconds: float, **options: float) -> None:
+    clock = Clock()
+    dog = Watchdog(host="here", patience=90, send_ping=lambda _: None, clock=clock, **options)
+    dog.check()
+    clock.now = seconds
+    dog.check()
 
 
 def test_a_ping_waits_in_the_queue_of_its_host() -> None:
@@ -66,19 +84,26 @@ def test_a_process_that_only_has_the_number_of_the_cluster_is_not_it() -> None:
 
 def test_a_silent_cluster_is_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    row = cluster(child.pid, pinged_at=states.from_now(-100))
-    Watchdog(host="here", patience=90).check()
+    row = cluster(child.pid)
+    silent_for(89)
+    assert process_of(row) is not None
+    silent_for(91)
     assert process_of(row) is None
     child.wait(timeout=5)
 
 
-def test_a_silent_cluster_that_ignores_the_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "GRACE_SECONDS", 0.3)
+def test_a_ping_from_before_the_machine_slept_ends_nothing() -> None:
+    row = cluster(pinged_at=states.from_now(-5000))
+    Watchdog(host="here", patience=90, send_ping=lambda _: None).check()
+    assert process_of(row) is not None
+
+
+def test_a_silent_cluster_that_ignores_the_request_is_killed() -> None:
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
     assert child.stdout is not None and child.stdout.readline()
-    cluster(child.pid, pinged_at=states.from_now(-100))
-    Watchdog(host="here", patience=90).check()
+    cluster(child.pid)
+    silent_for(91, grace=0.3)
     assert child.wait(timeout=5) == -9
     child.stdout.close()
 

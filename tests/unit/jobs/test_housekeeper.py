@@ -2,7 +2,7 @@
 
 from django.db import OperationalError
 
-from separation.services.housekeeping import Chore, Housekeeper
+from separation.services.housekeeping import AfterSleep, Chore, Housekeeper
 
 
 class Clock:
@@ -45,3 +45,11 @@ def test_a_stopped_housekeeper_begins_no_further_chore() -> None:
     house.chores = [Chore("stop", 1, house.stop), Chore("b", 1, lambda: done.append("b"))]
     house.run()
     assert done == []
+
+
+def test_leases_are_not_judged_right_after_the_machine_slept() -> None:
+    wall, clock, done = Clock(), Clock(), []
+    chore = AfterSleep(lambda: done.append(clock.now), hold=60, wall=wall, clock=clock)
+    for wall.now, clock.now in ((5, 5), (3600, 10), (3640, 50), (3661, 71), (3666, 76)):
+        chore()
+    assert done == [5, 71, 76]
