@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,15 @@ def song(instance: Instance) -> Path:
 
 
 @pytest.fixture
+def start_another(instance: Instance) -> Iterator[Callable[[], None]]:
+    """Starts clusters as the process manager does when one has ended; ends them with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield lambda: started.append(instance.start("work"))
+    for process in started:
+        end(process)
+
+
+@pytest.fixture
 def cluster(instance: Instance) -> Iterator[subprocess.Popen[bytes]]:
     process = instance.start("work")
     yield process
@@ -58,7 +67,8 @@ def assert_finished_with_nothing_stray(instance: Instance, key: str) -> None:
     wanted = [f"{number}-{stem}.wav" for stem in STEMS]
     assert [Path(name).name for name in instance.files("media") if key in name] == wanted
     wait_for(lambda: instance.files("staging/jobs") == [], 10, "the staging folder to be empty")
-    assert instance.query("SELECT count(*) FROM memory_reservation WHERE released_at IS NULL") == [(0,)]
+    held = "SELECT count(*) FROM memory_reservation WHERE released_at IS NULL"
+    wait_for(lambda: instance.query(held) == [(0,)], 10, "its memory to be given back")
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -66,7 +76,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_a_job_whose_cluster_is_killed_runs_again_and_succeeds(
-    instance: Instance, song: Path, cluster: subprocess.Popen[bytes]
+    instance: Instance, song: Path, cluster: subprocess.Popen[bytes], start_another: Callable[[], None]
 ) -> None:
     key = submitted_and_separating(instance, song)
     family = family_of(cluster)
@@ -74,10 +84,9 @@ def test_a_job_whose_cluster_is_killed_runs_again_and_succeeds(
     cluster.kill()
     cluster.wait()
     wait_for(lambda: gone(family), 5, "workers and engine to be gone with their cluster")
-    replacement = instance.start("work")
+    start_another()
     assert_finished_with_nothing_stray(instance, key)
     assert instance.attempts(key) == [("requeued", "lost_worker"), ("succeeded", "")]
-    end(replacement)
 
 
 def test_a_job_whose_worker_is_killed_runs_again_in_the_same_cluster(
@@ -93,7 +102,7 @@ def test_a_job_whose_worker_is_killed_runs_again_in_the_same_cluster(
 
 
 def test_a_stopped_cluster_puts_its_job_back_and_leaves_no_process(
-    instance: Instance, song: Path, cluster: subprocess.Popen[bytes]
+    instance: Instance, song: Path, cluster: subprocess.Popen[bytes], start_another: Callable[[], None]
 ) -> None:
     key = submitted_and_separating(instance, song)
     family = family_of(cluster)
@@ -102,9 +111,8 @@ def test_a_stopped_cluster_puts_its_job_back_and_leaves_no_process(
     assert gone(family)
     assert instance.job(key)["state"] == "queued"
     assert instance.attempts(key) == [("requeued", "worker_stopped")]
-    replacement = instance.start("work")
+    start_another()
     assert_finished_with_nothing_stray(instance, key)
-    end(replacement)
 
 
 WATCH = """
