@@ -2,33 +2,55 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.processes import EndReason, OperationLimits, ProcessResourceManager
 from memory.quantities import MIB
 from separation import services
 from separation.errors import ReasonCode, ServiceError
 from separation.models import SeparationJob
+from separation.services.children import environment
 
 NAME = "Demo song.wav"
-LIMITS = OperationLimits(memory_bytes=600 * MIB, wall_seconds=60)
+PROGRAM = (sys.executable, "-m", "separation.starter.demo")
+EXPECTED_BYTES = 250 * MIB
+SECONDS = 60.0
+LIMITS = OperationLimits(memory_bytes=600 * MIB, wall_seconds=SECONDS)
 
 
 def separate_demo(owner: User) -> SeparationJob:
     """Make the demo song a track of `owner` and submit it with the default options. Raises `ServiceError`."""
-    with tempfile.TemporaryDirectory(dir=settings.STAGING_DIR, prefix="demo-") as folder:
-        path = Path(folder) / "demo.wav"
-        synthesise(path)
-        track = services.create_track(owner, path, NAME, move=True)
+    track = services.create_track(owner, demo_song(str(owner.pk)), NAME, move=False)
     return services.submit(owner, track, services.parse_options({}))
 
 
-def synthesise(path: Path) -> None:
-    """Write the demo song to `path`. Raises `ServiceError` when the child fails."""
-    command = [sys.executable, "-m", "separation.starter.demo", str(path)]
-    outcome = ProcessResourceManager().run(command, limits=LIMITS, label="demo song", cwd=settings.BASE_DIR)
+def demo_song(owner: str, program: Sequence[str] = PROGRAM) -> Path:
+    """The song, which is always the same: made at the first call on this host. Raises `ServiceError`."""
+    kept = Path(settings.DATA_DIR) / "demo-song.wav"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=settings.STAGING_DIR, prefix="demo-") as folder:
+            draft = Path(folder) / kept.name
+            synthesise(draft, owner, program)
+            draft.replace(kept)
+    return kept
+
+
+def synthesise(path: Path, owner: str, program: Sequence[str] = PROGRAM) -> None:
+    """Write the demo song to `path`. Raises `ServiceError` when there is no room now, or the child fails."""
+    try:
+        with ConcurrentOperationLimiter().admitted(
+            kind="demo", key=f"demo {uuid4()}", bytes=EXPECTED_BYTES, owner=owner, lease_seconds=SECONDS + 10
+        ):
+            outcome = ProcessResourceManager().run(
+                [*program, str(path)], limits=LIMITS, label="demo song", cwd=path.parent, env=environment()
+            )
+    except NotAdmitted as refusal:
+        raise ServiceError(ReasonCode.BUSY, http_status=503) from refusal
     if outcome.reason != EndReason.COMPLETED or not path.is_file():
         raise ServiceError(ReasonCode.ENGINE_CRASHED, "The demo song could not be made just now. Try again.")

@@ -11,6 +11,7 @@ export class Wave {
     this.canvas = canvas;
     this.audio = audio;
     this.peaks = null;
+    this.address = audio.src;
     this.scale = 1;
     this.fraction = 0;
     this.onSeek = () => {};
@@ -19,19 +20,28 @@ export class Wave {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw(this.fraction));
   }
 
-  /** Fetch and measure the stem, if it is small enough and the reader does not save data. */
+  /** Fetch and measure the stem, if it is small enough and the reader does not save data. It then also plays from
+   *  here: a player that streams keeps a connection and a thread of the server busy for as long as it is open. */
   async load() {
     const size = Number(this.audio.dataset.bytes);
     if (size > LARGEST || this.audio.duration > LONGEST || navigator.connection?.saveData) return;
     try {
-      const response = await fetch(this.audio.currentSrc || this.audio.src);
+      const response = await fetch(this.address);
       if (!response.ok) return;
-      const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await response.arrayBuffer());
+      const content = await response.blob();
+      if (this.audio.readyState === 0 && this.audio.paused) this.#playFrom(content);
+      const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await content.arrayBuffer());
       this.peaks = peaksOf(decoded.getChannelData(0), 1000);
       this.loudest = this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
     } catch {
       // a format that only the media element can play: the bars stay flat
     }
+  }
+
+  #playFrom(content) {
+    this.audio.src = URL.createObjectURL(content);
+    this.audio.preload = "metadata";
+    addEventListener("pagehide", (event) => event.persisted || URL.revokeObjectURL(this.audio.src), { once: true });
   }
 
   draw(fraction) {
@@ -66,15 +76,18 @@ export class Wave {
   }
 }
 
-/** The highest magnitude in each of `count` equal parts of the samples; square root, so that quiet parts show. */
+/** Loudness of each of `count` equal parts of the samples: between its mean and its highest magnitude. */
 function peaksOf(samples, count) {
   const peaks = new Float32Array(count);
   const step = samples.length / count;
   for (let index = 0; index < count; index += 1) {
-    let highest = 0;
-    const end = Math.min(samples.length, Math.ceil((index + 1) * step));
-    for (let at = Math.floor(index * step); at < end; at += 1) highest = Math.max(highest, Math.abs(samples[at]));
-    peaks[index] = Math.sqrt(Math.min(1, highest));
+    const [first, end] = [Math.floor(index * step), Math.min(samples.length, Math.ceil((index + 1) * step))];
+    let [highest, power] = [0, 0];
+    for (let at = first; at < end; at += 1) {
+      highest = Math.max(highest, Math.abs(samples[at]));
+      power += samples[at] ** 2;
+    }
+    peaks[index] = Math.min(1, (highest + Math.sqrt(power / Math.max(1, end - first))) / 2);
   }
   return peaks;
 }
