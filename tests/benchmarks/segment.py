@@ -57,7 +57,7 @@ def main() -> None:
     limit = flops / peak
     cells = [[name, f"{s:.2f}", f"{flops / s / 1e9:.0f}", f"{100 * limit / s:.0f} %"] for name, s in rows]
     print(
-        f"\n{flops / 1e9:.0f} GFLOP a segment of 7.8 s; peak {peak / 1e9:.0f} GFLOP/s (float32 matmul): {limit:.2f} s at best"
+        f"\n{flops / 1e9:.0f} GFLOP a segment of 7.8 s; peak {peak / 1e9:.0f} GFLOP/s in float32: {limit:.2f} s at best"
     )
     table("One htdemucs segment", ("mode", "s", "GFLOP/s", "share of the float32 peak"), cells)
 

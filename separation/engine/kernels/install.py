@@ -8,6 +8,7 @@ import torch
 
 from separation.engine.kernels.attention import can_replace, install_attention
 from separation.engine.kernels.dconv import FoldedDConv, is_plain
+from separation.engine.kernels.forward import can_forward, install_forward
 from separation.engine.kernels.half import halve_attribute
 from separation.engine.kernels.spectral import can_invert, install_inverse
 from separation.engine.kernels.tiles import TiledDecoder, TiledEncoder, can_tile_decoder, can_tile_encoder
@@ -44,7 +45,10 @@ def install_exact(network: Any, transformer: torch.dtype = torch.float32) -> lis
         done.append("folded residual norms")
     if _tile(network):
         done.append("tiled frequency layers")
-    if can_invert(network):
+    if can_forward(network):
+        install_forward(network)
+        done.append("sources finished one by one")
+    elif can_invert(network):
         install_inverse(network)
         done.append("inverse transform by source")
     if _attend(network, transformer):

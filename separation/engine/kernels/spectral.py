@@ -1,7 +1,7 @@
 """The way back from spectrogram to samples, one source at a time and without strided transforms.
 
-Does what `_mask` and `_ispec` do for networks with complex-as-channels output: `torch.istft` with
-a Hann window, hop a quarter of it, `normalized`. Their version holds six copies of all sources' spectrograms.
+Does what `_ispec` of HTDemucs and HDemucs does around `torch.istft`: a Hann window, hop a quarter of it, the
+edges padded by one and a half hops. All sources at once, as they do it, hold six copies of the spectrograms.
 """
 
 from __future__ import annotations
@@ -19,37 +19,34 @@ def can_invert(network: Any) -> bool:
 
 
 class Inverse:
-    """The inverse transform of one network; call it where the network calls `_ispec`."""
+    """The inverse transform of one network."""
 
     def __init__(self, network: Any) -> None:
         self._size = int(network.nfft)
         self._hop = int(network.hop_length)
         self._envelopes: dict[int, torch.Tensor] = {}
 
-    def __call__(self, channels: torch.Tensor, length: int) -> torch.Tensor:
-        """(batch, sources, 2 x audio channels, bins, frames) to (batch, sources, audio channels, length)."""
-        batch, sources, both, bins, frames = channels.shape
-        pairs = channels.reshape(batch, sources, both // 2, 2, bins, frames)
-        out = channels.new_empty(batch, sources, both // 2, length)
-        for item in range(batch):
-            for source in range(sources):
-                out[item, source] = self._source(pairs[item, source], length)
-        return out
+    def __call__(self, values: torch.Tensor, phase: torch.Tensor | None, length: int) -> torch.Tensor:
+        """One source's samples (audio channels, length).
 
-    def _source(self, pairs: torch.Tensor, length: int) -> torch.Tensor:
-        """(audio channels, 2, bins, frames) to (audio channels, length)."""
-        audio, _, bins, frames = pairs.shape
-        spectrum = torch.zeros(audio, frames, bins + 1, 2)
-        spectrum[:, :, :bins] = pairs.permute(0, 3, 2, 1)
+        `values` are (2 x audio channels, bins, frames), real and imaginary parts in turn; or, with `phase` (complex,
+        of magnitude 1), magnitudes (audio channels, bins, frames).
+        """
+        bins, frames = values.shape[-2:]
+        if phase is None:
+            values = values.view(-1, 2, bins, frames)
+        spectrum = torch.zeros(len(values), frames, bins + 1, 2)
+        parts = values.permute(0, 3, 2, 1) if phase is None else torch.view_as_real((phase * values).transpose(1, 2))
+        spectrum[:, :, :bins] = parts
         waves = torch.fft.irfft(torch.view_as_complex(spectrum), n=self._size, norm="ortho")
         waves *= torch.hann_window(self._size)
         total = self._overlap_add(waves)
-        # istft drops half a window at the start; the network pads by one and a half hops and drops that too.
+        # istft drops half a window at the start, the network its padding of one and a half hops.
         start = self._size // 2 + self._hop // 2 * 3
         return total[:, start : start + length] / self._envelope(frames)[start : start + length]
 
     def _overlap_add(self, waves: torch.Tensor) -> torch.Tensor:
-        """(…, frames, size) to (…, samples), with `FRAMES_OVER` silent frames on both sides."""
+        """(audio channels, frames, size) to (audio channels, samples), with silent frames on both sides."""
         audio, frames, _ = waves.shape
         quarters = waves.view(audio, frames, 4, self._hop)
         total = waves.new_zeros(audio, frames + 2 * FRAMES_OVER + 3, self._hop)
@@ -71,7 +68,17 @@ class Inverse:
 
 
 def install_inverse(network: Any) -> None:
-    """Let the network use an `Inverse`. On the CPU only: on a GPU the whole transform at once is better."""
+    """Let a network with complex-as-channels output use an `Inverse` where it calls `_ispec`. CPU only."""
     inverse = Inverse(network)
-    network._mask = lambda _z, channels: channels
-    network._ispec = lambda channels, length=None, _scale=0: inverse(channels, length)
+
+    def invert(channels: torch.Tensor, length: int, _scale: int = 0) -> torch.Tensor:
+        """(batch, sources, 2 x audio channels, bins, frames) to (batch, sources, audio channels, length)."""
+        batch, sources, both = channels.shape[:3]
+        out = channels.new_empty(batch, sources, both // 2, length)
+        for item in range(batch):
+            for source in range(sources):
+                out[item, source] = inverse(channels[item, source], None, length)
+        return out
+
+    network._mask = lambda _spectrum, channels: channels
+    network._ispec = invert

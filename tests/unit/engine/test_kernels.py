@@ -19,6 +19,7 @@ def networks():
         "no transformer": tiny.transformer(dconv_mode=3),
         "hybrid": tiny.hybrid(),
         "waveform": tiny.waveform(),
+        "shallow time branch": tiny.transformer(depth=3, nfft=512, dconv_mode=1),
         "magnitudes": tiny.transformer(cac=False, wiener_iters=-1, end_iters=-1),
     }
 
@@ -58,13 +59,21 @@ def test_everything_meant_to_be_replaced_is_replaced():
     assert done == [
         "folded residual norms",
         "tiled frequency layers",
-        "inverse transform by source",
+        "sources finished one by one",
         "sliced feed-forward",
     ]
 
 
-def test_a_network_of_magnitudes_keeps_its_own_inverse():
-    assert "inverse transform by source" not in install_exact(networks()["magnitudes"])
+def test_a_network_with_a_wiener_filter_keeps_its_own_ending():
+    network = tiny.transformer(cac=False, wiener_iters=1, end_iters=1)
+    assert not {"sources finished one by one", "inverse transform by source"} & set(install_exact(network))
+
+
+@pytest.mark.parametrize("frames", [1, 999])
+def test_a_short_input_is_padded_to_the_training_length_and_cut_again(frames):
+    expected, got = outputs(networks()["transformer"], install_exact, signal()[..., :frames])
+    assert got.shape == expected.shape
+    assert (got - expected).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["transformer", "hybrid"])
