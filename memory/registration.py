@@ -66,10 +66,10 @@ class Registration:
                 pid=reading.pid,
                 defaults={"role": role, "accepting": acceptance.ok, "reason": acceptance.reason[:255]},
             )
-            note_usage(row, started, reading.rss, reading.peak, settings)
+            note_usage(row, started, reading.rss, settings)
 
 
-def note_usage(row: ServiceProcess, started: float, rss: int, peak: int, settings: MemorySettings) -> None:
+def note_usage(row: ServiceProcess, started: float, rss: int, settings: MemorySettings) -> None:
     """Bring a process's row up to date; an incident if it just went over its warning threshold or its limit."""
     same = abs(row.kernel_start - started) < 1
     before = row.rss_bytes if same else 0
@@ -77,7 +77,7 @@ def note_usage(row: ServiceProcess, started: float, rss: int, peak: int, setting
         kernel_start=started,
         started_at=F("started_at") if same else Now(),
         rss_bytes=rss,
-        peak_bytes=Greatest(F("peak_bytes"), peak) if same else peak,
+        peak_bytes=Greatest(F("peak_bytes"), rss) if same else rss,
         last_seen=Now(),
     )
     for threshold, kind in (

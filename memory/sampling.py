@@ -96,7 +96,7 @@ def _sample_processes(host: str) -> None:
             row.delete()
             continue
         rss = process.memory_info().rss
-        note_usage(row, row.kernel_start, rss, rss, settings)
+        note_usage(row, row.kernel_start, rss, settings)
         UsageSample.objects.create(
             host_id=host, subject=SampleSubject.PROCESS, subject_key=f"{row.role}:{row.pid}", bytes=rss
         )
