@@ -60,9 +60,9 @@ def lifetime() -> timedelta:
     return timedelta(hours=number("RETENTION_HOURS_UPLOADS"))
 
 
-def find(owner: User, upload_id: UUID) -> Upload:
+def find(owner_id: int, upload_id: UUID) -> Upload:
     """The owner's upload. Raises 404 when it is someone else's or nobody's, 410 when it has ended, 503 elsewhere."""
-    upload = Upload.objects.filter(owner=owner, pk=upload_id).select_related("track").first()
+    upload = Upload.objects.filter(owner_id=owner_id, pk=upload_id).first()
     if upload is None:
         raise not_found()
     if upload.state in (UploadState.TERMINATED, UploadState.EXPIRED) or _has_expired(upload):
@@ -145,7 +145,7 @@ def write(
 def _recovered(upload: Upload, part: Part) -> Upload:
     """The row as it is now that the lock is held; its offset never beyond what the disk has."""
     try:
-        upload = find(upload.owner, upload.id)
+        upload = find(upload.owner_id, upload.id)
     except Problem:
         part.remove()
         raise

@@ -109,18 +109,18 @@ class UploadDetail(TusView):
     methods = frozenset({"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"})
 
     def get(self, request: HttpRequest, id: UUID) -> HttpResponse:
-        upload = services.find(self.caller.user, id)
+        upload = services.find(self.caller.user.pk, id)
         return _progress(JsonResponse(as_json(upload)), upload)
 
     def head(self, request: HttpRequest, id: UUID) -> HttpResponse:
         """Where to go on. A refused file still has its offset: the reason is in the answer to GET."""
-        upload = services.find(self.caller.user, id)
+        upload = services.find(self.caller.user.pk, id)
         try:
             upload = services.settle(upload)
         except Problem as problem:
             if problem.status == 410:
                 raise
-            upload = services.find(self.caller.user, id)
+            upload = services.find(self.caller.user.pk, id)
         response = _progress(HttpResponse(status=200), upload)
         if upload.metadata:
             response.headers["Upload-Metadata"] = upload.metadata
@@ -132,14 +132,14 @@ class UploadDetail(TusView):
         length = protocol.number(request.headers, "Upload-Length")
         announced = protocol.body_length(request.headers)
         checksum = protocol.checksum(request.headers)
-        upload = services.find(self.caller.user, id)
+        upload = services.find(self.caller.user.pk, id)
         if upload.state != UploadState.RECEIVING:
             return _after_the_end(upload, offset, announced)
         upload = _receive(request, upload, announced, offset=offset, length=length, checksum=checksum)
         return _progress(HttpResponse(status=204), upload)
 
     def delete(self, request: HttpRequest, id: UUID) -> HttpResponse:
-        services.terminate(services.find(self.caller.user, id))
+        services.terminate(services.find(self.caller.user.pk, id))
         return HttpResponse(status=204)
 
 

@@ -42,6 +42,7 @@ class LiveServer:
         }
         self.data_dir = data_dir
         self.process: subprocess.Popen[bytes] | None = None
+        self.beside: list[subprocess.Popen[bytes]] = []
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command; gives what it printed."""
@@ -76,6 +77,21 @@ class LiveServer:
                 time.sleep(0.1)
         raise AssertionError(self.log.read_text())
 
+    def run_beside(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A management command that goes on beside the web process; `stop` ends it too."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.beside.append(process)
+        return process
+
     def worker_pid(self) -> int:
         """The process that serves requests: gunicorn's only worker."""
         assert self.process is not None
@@ -90,8 +106,12 @@ class LiveServer:
             self.process = None
 
     def stop(self) -> None:
-        """The end of it. Nothing here needs an orderly one."""
+        """The end of it. The web process needs no orderly one; the others end their own children."""
         self.kill()
+        for process in self.beside:
+            process.terminate()
+        for process in self.beside:
+            process.wait(30)
 
 
 class Wire:
