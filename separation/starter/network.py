@@ -11,7 +11,7 @@ from typing import Any
 from demucs.htdemucs import HTDemucs
 
 SOURCES = ("drums", "bass", "other", "vocals")
-SEGMENT = Fraction(6)
+SEGMENT = Fraction(3)
 ARGUMENTS: Mapping[str, Any] = {
     "sources": list(SOURCES),
     "audio_channels": 2,

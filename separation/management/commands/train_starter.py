@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--minutes", type=float, help="train for so long, whatever the number of steps")
         parser.add_argument("--clips", type=int, default=1200, help="songs to make, 5.6 MB each (default 1200)")
         parser.add_argument("--batch", type=int, default=4)
-        parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
+        parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most that of the clips (default 3)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--device", default="cpu", help="cpu or cuda")
         parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
