@@ -1,0 +1,34 @@
+"""What an instance makes at its first start: folders and secret key."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from stemsite.instance import instance_secret, prepare_folders
+
+
+def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
+    first = instance_secret(tmp_path / "data")
+    assert len(first) > 60
+    assert instance_secret(tmp_path / "data") == first
+
+
+def test_only_its_owner_can_read_the_secret_key(tmp_path: Path) -> None:
+    instance_secret(tmp_path)
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_together_agree_on_the_secret_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(instance_secret, [tmp_path] * 8))
+    assert len(keys) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_a_data_dir_that_cannot_be_made_is_named_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ImproperlyConfigured, match="file/media"):
+        prepare_folders(tmp_path / "file" / "media")
