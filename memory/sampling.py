@@ -91,11 +91,10 @@ def _sample_host(name: str, reading: HostReading, budget: int) -> None:
 def _sample_processes(host: str) -> None:
     settings = memory_settings()
     for row in ServiceProcess.objects.filter(host_id=host):
-        process = _still_running(row)
-        if process is None:
+        rss = _resident(row)
+        if rss is None:
             row.delete()
             continue
-        rss = process.memory_info().rss
         note_usage(row, row.kernel_start, rss, settings)
         UsageSample.objects.create(
             host_id=host, subject=SampleSubject.PROCESS, subject_key=f"{row.role}:{row.pid}", bytes=rss
@@ -103,11 +102,12 @@ def _sample_processes(host: str) -> None:
     ServiceProcess.objects.filter(last_seen__lt=Now() - GONE_AFTER).delete()
 
 
-def _still_running(row: ServiceProcess) -> psutil.Process | None:
-    """The process that registered, not another with its number."""
+def _resident(row: ServiceProcess) -> int | None:
+    """Bytes of the process that registered; None if it has ended, whoever has its number now."""
     try:
         process = psutil.Process(row.pid)
-        return process if abs(process.create_time() - row.kernel_start) < 1 else None
+        same = abs(process.create_time() - row.kernel_start) < 1
+        return process.memory_info().rss if same else None
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
 

@@ -25,6 +25,37 @@ def postgres() -> Iterator[str]:
         yield f"{address}/postgres"
 
 
+EVERYTHING_ELSE = """
+import django, io, datetime
+django.setup()
+from django.core.management import call_command
+from django.utils import timezone
+from memory import live
+from memory.estimates import estimate, record_peak
+from memory.incidents import record_incident
+from memory.limiter import ConcurrentOperationLimiter
+from memory.metrics import render
+from memory.models import IncidentKind, UsageSample
+from memory.registration import register_process
+from memory.sampling import Sampler, thin_history
+
+live._queue_sources.clear()  # the other app's tables are not there
+limiter = ConcurrentOperationLimiter()
+with limiter.admitted(kind="probe", key="p", bytes=1024**2, lease_seconds=60) as held:
+    assert register_process("worker") and Sampler().tick()
+    assert limiter.renew(held.pk, observed_bytes=1024)
+    call_command("memory")
+    assert "memory_operation_observed_bytes" in render()
+record_peak("probe", {"codec": "mp3"}, estimated=1, observed=1024**2)
+assert estimate("probe", {"codec": "mp3"}, default_bytes=1) > 1024**2
+record_incident(IncidentKind.KILLED)
+before = UsageSample.objects.count()
+thin_history(timezone.now() + datetime.timedelta(hours=2))
+assert 0 < UsageSample.objects.count() <= before and not UsageSample.objects.filter(resolution=0).exists()
+assert limiter.expire() == 0
+"""
+
+
 def environment(tmp_path: Path, database: str) -> dict[str, str]:
     return {
         **os.environ,
@@ -70,3 +101,11 @@ def test_six_processes_on_sqlite_never_oversubscribe(tmp_path: Path) -> None:
 @pytest.mark.postgres
 def test_six_processes_on_postgresql_never_oversubscribe(tmp_path: Path, postgres: str) -> None:
     check(run_race(tmp_path, postgres))
+
+
+@pytest.mark.postgres
+def test_history_and_the_live_picture_work_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    env = environment(tmp_path, postgres)
+    subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "memory", "-v0"], env=env, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", EVERYTHING_ELSE], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
