@@ -19,10 +19,11 @@ class Command(BaseCommand):
         parser.add_argument("--minutes", type=float, help="train for so long, whatever the number of steps")
         parser.add_argument("--clips", type=int, default=1200, help="songs to make, 5.6 MB each (default 1200)")
         parser.add_argument("--batch", type=int, default=4)
-        parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most that of the clips (default 3)")
+        parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--device", default="cpu", help="cpu or cuda")
         parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+        parser.add_argument("--float32", action="store_true", help="no bfloat16: faster on a CPU that lacks it")
         parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
 
@@ -30,7 +31,7 @@ class Command(BaseCommand):
         from separation.starter import data, export, network, training
 
         names = ("steps", "minutes", "batch", "seconds", "seed", "device")
-        recipe = training.Recipe(**{name: options[name] for name in names})
+        recipe = training.Recipe(**{name: options[name] for name in names}, half=not options["float32"])
         clips, out = data.Clips(options["out"] / "clips", options["clips"]), options["out"]
         training.prepare(recipe.seed, options["threads"])
         trainer = training.Trainer(network.build(), recipe)
