@@ -139,7 +139,12 @@ def retry(job_id: UUID, *, attempt_number: int) -> bool:
         ended = SeparationJob.objects.filter(
             pk=job_id, attempt_number=attempt_number, state__in=(JobState.FAILED, JobState.CANCELLED)
         )
-        if ended.update(attempts_before=F("attempt_number"), lean=0, not_before=None, **_waiting_again()) != 1:
+        if (
+            ended.update(
+                attempts_before=F("attempt_number"), lean=0, not_before=None, queued_at=Now(), **_waiting_again()
+            )
+            != 1
+        ):
             return False
         _record(job_id, attempt_number or None, "retried")
         _announce(job_id, JobState.QUEUED)
@@ -315,13 +320,13 @@ def _failing(reason: str) -> dict[str, Any]:
 
 
 def _waiting_again() -> dict[str, Any]:
+    """Back to the queue, at its old place: what happened was not the job's fault."""
     return {
         **_ending("", ""),
         "state": JobState.QUEUED,
         "finished_at": None,
         "progress": 0.0,
         "cancel_requested_at": None,
-        "queued_at": Now(),
         "host": "",
     }
 

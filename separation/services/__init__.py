@@ -5,7 +5,7 @@ Owns the public names of the job part; each module owns one of them. Everything 
 
 from separation.services.archives import stems_archive
 from separation.services.jobs import cancel, delete_job, retry
-from separation.services.queue import queue_position, waiting_reason
+from separation.services.queue import queue_position, waiting_reason, waiting_reasons
 from separation.services.reaping import reap
 from separation.services.running import run_ready_jobs
 from separation.services.submission import JobEstimate, estimate, parse_options, submit
@@ -28,4 +28,5 @@ __all__ = [
     "stems_archive",
     "submit",
     "waiting_reason",
+    "waiting_reasons",
 ]

@@ -6,9 +6,11 @@ Owns reading the queue. Who is admitted next is decided by `memory.limiter`; cla
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.queueing import Candidate
@@ -114,13 +116,27 @@ def queue_position(job: SeparationJob) -> int | None:
 
 def waiting_reason(job: SeparationJob, limiter: ConcurrentOperationLimiter | None = None) -> str:
     """Why a queued job has not started, in words with numbers; empty for one that does not wait."""
-    if job.state != JobState.QUEUED:
+    return waiting_reasons([job], limiter).get(job.pk, "")
+
+
+def waiting_reasons(
+    jobs: Iterable[SeparationJob], limiter: ConcurrentOperationLimiter | None = None
+) -> dict[UUID, str]:
+    """The same for those of `jobs` that wait, from one look at queue and memory."""
+    wanted = {job.pk: job for job in jobs if job.state == JobState.QUEUED}
+    if not wanted:
+        return {}
+    limiter, front = limiter or ConcurrentOperationLimiter(), front_of_queue()
+    behind = [job for key, job in wanted.items() if key not in {other.pk for other in front}]
+    reasons = limiter.waiting_reasons(candidates([*front, *behind], limiter))
+    return {key: held_back(job) or reasons.get(str(key), "") for key, job in wanted.items()}
+
+
+def held_back(job: SeparationJob) -> str:
+    """Why a job may not start yet although there may be room for it."""
+    if job.not_before is None or job.not_before <= timezone.now():
         return ""
-    limiter = limiter or ConcurrentOperationLimiter()
-    jobs = front_of_queue()
-    if all(other.pk != job.pk for other in jobs):
-        jobs.append(job)
-    return limiter.waiting_reasons(candidates(jobs, limiter)).get(str(job.pk), "")
+    return f"held back for {(job.not_before - timezone.now()).total_seconds():.0f} s: {job.message}"
 
 
 __all__ = [
@@ -132,4 +148,5 @@ __all__ = [
     "waiting",
     "waiting_candidates",
     "waiting_reason",
+    "waiting_reasons",
 ]

@@ -46,22 +46,8 @@ def small_model(model_dir: Path, settings) -> None:  # type: ignore[no-untyped-d
 
 def decoded_samples(path: Path) -> int:
     """Samples per channel at the model's rate, as ffmpeg decodes them."""
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-map",
-        "0:a:0",
-        "-ac",
-        "2",
-        "-ar",
-        "44100",
-        "-f",
-        "s16le",
-        "-",
-    ]
+    as_decoded = ["-map", "0:a:0", "-ac", "2", "-ar", "44100", "-f", "s16le", "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *as_decoded]
     return len(subprocess.run(command, check=True, capture_output=True).stdout) // 4
 
 

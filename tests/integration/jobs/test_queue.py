@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from separation import states
 from separation.models import SeparationJob
-from separation.services import queue, queue_position, waiting_reason
+from separation.services import queue, queue_position, waiting_reason, waiting_reasons
 from separation.services.running import JobRunner
 
 from .conftest import MakeJob
@@ -99,3 +99,24 @@ def test_a_process_over_its_own_memory_limit_takes_no_jobs(make_job: MakeJob) ->
     make_job()
     full = MemoryMonitor(limit=100, warning_threshold=90, check_interval=1, own_rss=lambda: 1000)
     assert JobRunner(monitor=full).run_all() == 0
+
+
+def test_the_reasons_of_many_jobs_come_from_one_look(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.MEMORY_BUDGET_MB = 900
+    jobs = [make_job() for _ in range(8)]
+    assert runner.claim() is not None
+    for job in jobs:
+        job.refresh_from_db()
+    with CaptureQueriesContext(connection) as one:
+        waiting_reasons(jobs[-1:])
+    with CaptureQueriesContext(connection) as many:
+        reasons = waiting_reasons(jobs)
+    assert len(many) == len(one)
+    assert len(reasons) == 7 and all("needs" in reason for reason in reasons.values())
+
+
+def test_a_job_held_back_after_pressure_says_until_when(make_job: MakeJob) -> None:
+    job = make_job()
+    SeparationJob.objects.update(not_before=states.from_now(30), message="The server ran out of memory.")
+    job.refresh_from_db()
+    assert waiting_reason(job).startswith(("held back for 29 s", "held back for 30 s"))

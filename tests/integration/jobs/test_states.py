@@ -109,8 +109,10 @@ def test_failure_keeps_reason_sentence_and_evidence(job: SeparationJob, fence: F
     assert job.attempts.get().stderr_tail == "trace"
 
 
-def test_a_requeued_job_waits_anew_and_keeps_its_history(job: SeparationJob, fence: Fence) -> None:
+def test_a_requeued_job_keeps_its_place_in_the_queue_and_its_history(job: SeparationJob, fence: Fence) -> None:
+    place = reread(job).queued_at
     states.requeue(fence, reason="memory_limit", message="Once more.", lean=1, report=AttemptReport(peak_bytes=8))
+    assert reread(job).queued_at == place
     assert (reread(job).state, job.lean, job.progress, job.peak_bytes) == (JobState.QUEUED, 1, 0.0, 8)
     assert (job.message, job.reason, job.not_before) == ("Once more.", "", None)
     assert job.attempts.get().outcome == "requeued"
