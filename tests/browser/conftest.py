@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.acceptance.instance import SMALL
-from tests.benchmarks.standins import write_standin
 from tests.browser.site import Site, write_song
 
 ARGUMENTS = [
@@ -40,10 +38,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """An instance with one user and a small, real network of random weights: web server, workers, reaper."""
-    folder = tmp_path_factory.mktemp("site")
-    write_standin(folder / "models", "htdemucs", overrides=SMALL)
-    with Site(folder, DEFAULT_MODEL="htdemucs") as running:
+    """An instance as `make run` makes it, with one user: web server, workers, reaper, the starter model."""
+    with Site(tmp_path_factory.mktemp("site")) as running:
         running.add_user(USER, PASSWORD)
         running.start("work")
         running.start("reap")
