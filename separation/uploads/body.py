@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from django.http import HttpRequest
+
+from separation.uploads.direct import Readable, body_source
 
 SMALLEST_READ = 64 * 1024
 LARGEST_READ = 1024 * 1024
@@ -27,15 +28,11 @@ TOO_SLOW = "upload_too_slow"
 INCOMPLETE = "upload_incomplete_body"
 
 
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 class GuardedBody:
     """`read` gives the body's bytes and b"" at its end, which comes early for the `ended` reason.
 
     Each read asks for as much as the client delivers in a moment, from 64 KiB to 1 MiB. A client that
-    delivers less than one read in `stall_seconds` is cut off; so is one whose `stop_file` appears.
+    delivers less than 64 KiB in `stall_seconds` is cut off; so is one whose `stop_file` appears.
     """
 
     def __init__(
@@ -55,12 +52,14 @@ class GuardedBody:
         self._stop_file, self._stall_seconds = stop_file, stall_seconds
         self._client, self._clock = client, clock
         self._step = SMALLEST_READ
+        self._counted = 0
 
     @classmethod
     def of(cls, request: HttpRequest, length: int, *, stop_file: Path, stall_seconds: float) -> GuardedBody:
         """The body of a request; under gunicorn also one that can be interrupted while it waits."""
         client = request.META.get("gunicorn.socket")
-        return cls(request, length, stop_file=stop_file, stall_seconds=stall_seconds, client=client)
+        source = body_source(request)
+        return cls(source, length, stop_file=stop_file, stall_seconds=stall_seconds, client=client)
 
     def __enter__(self) -> GuardedBody:
         if self._client is not None:
@@ -78,8 +77,14 @@ class GuardedBody:
         began = self._clock()
         chunk = self._take(min(size, self._step, self._length - self.received))
         self._adapt(self._clock() - began)
-        self.received += len(chunk)
+        self._note(len(chunk))
         return chunk or self._end(INCOMPLETE)
+
+    def _note(self, count: int) -> None:
+        """Counts what came; enough of it since the last time gives the client new time."""
+        self.received += count
+        if self.received - self._counted >= SMALLEST_READ:
+            self._counted, self.deadline = self.received, self._clock() + self._stall_seconds
 
     def _take(self, size: int) -> bytes:
         """A connection that breaks looks the same as one that closes."""
@@ -102,7 +107,6 @@ class GuardedBody:
                 self._client.shutdown(socket.SHUT_RD)
 
     def _adapt(self, seconds: float) -> None:
-        self.deadline = self._clock() + self._stall_seconds
         if seconds < QUICK_SECONDS:
             self._step = min(self._step * 2, LARGEST_READ)
         elif seconds > SLOW_SECONDS:

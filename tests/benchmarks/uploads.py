@@ -161,11 +161,11 @@ def growth(folder: Path, size: int) -> Growth:
         before = resident(server.worker_pid())
         path = wire.create(len(head) + size)
         wire.patch(path, 0, head)
-        block, offset = random.Random(2).randbytes(MIB) * 64, len(head)
-        while offset < size:
+        block, offset, total = random.Random(2).randbytes(MIB) * 64, len(head), len(head) + size
+        while offset + len(block) < total:
             offset = int(wire.patch(path, offset, block).headers["upload-offset"])
         began = time.perf_counter()
-        last = wire.patch(path, offset, block[: len(head) + size - offset])
+        last = wire.patch(path, offset, block[: total - offset])
         assert last.status == 204, last
         seconds = time.perf_counter() - began
         return Growth(size, before, resident(server.worker_pid(), "VmHWM"), seconds)
