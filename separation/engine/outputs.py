@@ -42,6 +42,11 @@ class StemOutput:
         """Whether writing waits for `finish`."""
         return self._stage is not None
 
+    @property
+    def first_round(self) -> bool:
+        """Whether the network delivering now is the first."""
+        return self._round == 0
+
     def deliver(self, position: int, samples: Samples) -> None:
         """Samples (frames, channels) from `position` on; positions run through the track once a round."""
         finite = np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

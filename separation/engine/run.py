@@ -5,7 +5,7 @@ Owns the order of things and the arithmetic between them; each step itself is an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from separation.catalog import LeanSettings, lean_settings
+from separation.catalog import lean_settings
 from separation.engine.decode import Decoder
 from separation.engine.device import Executor, configure_cpu, fitting_batch, open_boundary, tune
 from separation.engine.encode import Target
 from separation.engine.loading import Bag, load_network
-from separation.engine.networks import segment_rules
+from separation.engine.networks import SegmentRules, segment_rules
 from separation.engine.outputs import Courier, StemOutput, abandon_all
 from separation.engine.plan import Plan
 from separation.engine.progress import Reporter
@@ -36,121 +36,113 @@ class Run:
     """A run of `plan` with an opened `bag`; `scanning` is the first reading, under way on another thread."""
 
     def __init__(self, plan: Plan, bag: Bag, scanning: Future[Scan], reporter: Reporter) -> None:
+        options, info = plan.options, bag.info
         self._plan = plan
         self._bag = bag
         self._scanning = scanning
         self._reporter = reporter
         self._boundary = open_boundary(plan.device)
-        self._lean: LeanSettings = lean_settings(
-            plan.options.model, plan.lean, threads=plan.threads, segment=plan.options.segment
-        )
+        self._lean = lean_settings(options.model, plan.lean, threads=plan.threads, segment=options.segment)
         self._effective: dict[str, Any] = configure_cpu(self._lean.threads)
-        self._wanted = plan_outputs(
-            bag.info.sources, plan.options, one_network_per_source=bag.info.one_network_per_source
-        )
+        self._wanted = plan_outputs(info.sources, options, one_network_per_source=info.one_network_per_source)
         self._mixings = [network_mixing(self._wanted, row, bag.totals) for row in bag.weights]
         self._active = [i for i, mixing in enumerate(self._mixings) if contributes(mixing)]
-        self._offsets = draw_offsets(len(bag.signatures), plan.options.shifts, bag.info.sample_rate, plan.options.seed)
+        self._offsets = draw_offsets(len(bag.signatures), options.shifts, info.sample_rate, options.seed)
 
     def execute(self) -> dict[str, Any]:
         """Separate, and describe the outputs. On any error every file of the run is gone."""
-        network = load_network(self._bag, self._bag.signatures[self._active[0]])
+        network = self._load(self._active[0])
         self._reporter.phase("scanning")
         scan = self._scanning.result()
-        outputs = [self._output(output, scan) for output in self._wanted]
+        outputs: list[StemOutput] = []
         with ExitStack() as stack:
             stack.callback(abandon_all, outputs)
+            for wanted in self._wanted:
+                outputs.append(self._output(wanted, scan))
             self._separate(outputs, network, scan)
             described = self._finish(outputs, scan)
             stack.pop_all()
         return {"outputs": described, "offsets": self._offsets, "effective": self._facts(scan)}
 
+    def _load(self, index: int) -> Any:
+        return load_network(self._bag, self._bag.signatures[index])
+
     def _output(self, wanted: Output, scan: Scan) -> StemOutput:
-        plan = self._plan
-        path = plan.output_dir / f"{wanted.name}.{plan.extension}"
+        plan, info = self._plan, self._bag.info
         target = Target(
-            path=path,
+            path=plan.output_dir / f"{wanted.name}.{plan.extension}",
             format=plan.options.format,
             quality=plan.options.quality,
             frames=scan.frames,
-            sample_rate=self._bag.info.sample_rate,
-            channels=self._bag.info.channels,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
             tags=_stem_tags(plan.tags, wanted.name),
             ffmpeg=plan.ffmpeg,
         )
-        rounds = sum(any(self._mixings[i][self._wanted.index(wanted)]) for i in self._active)
+        row = self._wanted.index(wanted)
+        rounds = sum(any(self._mixings[i][row]) for i in self._active)
         return StemOutput(wanted.name, target, clip_mode=plan.options.clip_mode, rounds=rounds)
 
     def _separate(self, outputs: Sequence[StemOutput], network: Any, scan: Scan) -> None:
+        """All networks that contribute, one after the other: only one is in memory at a time."""
         self._reporter.phase("separating")
         share = STAGED_SHARE if any(output.staged for output in outputs) else SEPARATING_SHARE
-        started = [False] * len(outputs)
         for turn, index in enumerate(self._active):
-            if turn:
-                network = load_network(self._bag, self._bag.signatures[index])
-            self._one_network(index, network, outputs, scan, started, turn, share)
-            del network
+            network = network or self._load(index)
+            rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
+            executor = self._executor(network)
+            network = None
+            for done in self._one_network(index, rules, executor, outputs, scan):
+                self._reporter.progress(share * (turn + done) / len(self._active))
+            self._record(rules, executor)
+            del executor  # and with it the network, before the next one is loaded
 
-    def _one_network(
-        self,
-        index: int,
-        network: Any,
-        outputs: Sequence[StemOutput],
-        scan: Scan,
-        started: list[bool],
-        turn: int,
-        share: float,
-    ) -> None:
-        rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
+    def _executor(self, network: Any) -> Executor:
         batch = fitting_batch(self._boundary.free_bytes(), self._bag.info.segment_bytes)
         self._effective |= tune(network, self._boundary, self._plan.options.mode)
-        executor = Executor(network, self._boundary, batch)
-        rows = [i for i, row in enumerate(self._mixings[index]) if any(row)]
-        mixing = [self._mixings[index][i] for i in rows]
+        return Executor(network, self._boundary, batch)
+
+    def _one_network(
+        self, index: int, rules: SegmentRules, executor: Executor, outputs: Sequence[StemOutput], scan: Scan
+    ) -> Iterator[float]:
+        """One network over the whole track; yields how much of it is done."""
+        info, rows = self._bag.info, self._mixings[index]
+        fed = [i for i, row in enumerate(rows) if any(row)]
         courier = Courier(self._lean.prefetch)
         with Decoder(scan.source, read_ahead=self._lean.prefetch) as decoder:
-            window = SlidingWindow(iter(decoder), scan.frames, self._bag.info.channels)
+            window = SlidingWindow(iter(decoder), scan.frames, info.channels)
             passes = StreamingPasses(
                 window,
                 rules,
-                leads(self._offsets[index], self._bag.info.sample_rate),
+                leads(self._offsets[index], info.sample_rate),
                 scan.normalisation,
-                mixing,
+                [rows[i] for i in fed],
                 executor,
-                channels=self._bag.info.channels,
-                batch=batch,
+                channels=info.channels,
+                batch=executor.batch,
             )
             for final in passes:
-                self._deliver(final, rows, outputs, started, scan, window, courier)
-                done = (turn + final.done / final.total) / len(self._active)
-                self._reporter.progress(share * done)
+                for stem, samples in zip(fed, final.samples, strict=True):
+                    frames = self._finished(stem, outputs[stem], samples, final, scan, window)
+                    courier.send(partial(outputs[stem].deliver, final.position, frames))
+                yield final.done / final.total
             window.finish()
         courier.close()
-        for row in rows:
-            outputs[row].end_round()
-            started[row] = True
-        self._record(rules.segment, executor)
+        for stem in fed:
+            outputs[stem].end_round()
 
-    def _deliver(
-        self,
-        final: Final,
-        rows: Sequence[int],
-        outputs: Sequence[StemOutput],
-        started: Sequence[bool],
-        scan: Scan,
-        window: SlidingWindow,
-        courier: Courier,
-    ) -> None:
-        samples = final.samples.mul_(scan.normalisation.std)
-        for row, stem in zip(rows, samples, strict=True):
-            wanted = self._wanted[row]
-            if not started[row]:
-                stem += scan.normalisation.mean * sum(wanted.sources)
-                if wanted.mixture:
-                    mixture = window.view(final.position, final.position + stem.shape[-1])
-                    stem += wanted.mixture * torch.from_numpy(mixture)
-            frames = np.ascontiguousarray(stem.numpy().T)
-            courier.send(partial(outputs[row].deliver, final.position, frames))
+    def _finished(
+        self, stem: int, output: StemOutput, samples: torch.Tensor, final: Final, scan: Scan, window: SlidingWindow
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Samples (frames, channels) at the track's own level; mean and mixture come with the first network."""
+        wanted = self._wanted[stem]
+        samples.mul_(scan.normalisation.std)
+        if output.first_round:
+            samples += scan.normalisation.mean * sum(wanted.sources)
+            if wanted.mixture:
+                mixture = window.view(final.position, final.position + samples.shape[-1])
+                samples += wanted.mixture * torch.from_numpy(mixture)
+        return np.ascontiguousarray(samples.numpy().T)
 
     def _finish(self, outputs: Sequence[StemOutput], scan: Scan) -> list[dict[str, Any]]:
         self._reporter.phase("finishing")
@@ -162,10 +154,12 @@ class Run:
             written += count
             self._reporter.progress(STAGED_SHARE + (1 - STAGED_SHARE) * written / whole)
 
-        return [output.finish(on_frames) for output in outputs]
+        described = [output.finish(on_frames) for output in outputs]
+        self._reporter.progress(1.0)
+        return described
 
-    def _record(self, segment: int, executor: Executor) -> None:
-        self._effective["segment_samples"] = segment
+    def _record(self, rules: SegmentRules, executor: Executor) -> None:
+        self._effective["segment_samples"] = rules.segment
         self._effective["device"] = executor.boundary.name
         self._effective["batch"] = executor.batch
         if executor.steps:
