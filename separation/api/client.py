@@ -154,7 +154,7 @@ class Client:
         named = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         request = urllib.request.Request(self.url + path, data, named, method=method)
         try:
-            return urllib.request.urlopen(request, timeout=self.timeout)  # type: ignore[no-any-return]
+            return urllib.request.urlopen(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             raise StemsiteError(error.code, _problem(error), dict(error.headers)) from None
 

@@ -9,7 +9,7 @@ which the reuse of the connection depends. Anything but a plain socket and a bod
 from __future__ import annotations
 
 import socket
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.http import HttpRequest
 
@@ -21,12 +21,12 @@ class Readable(Protocol):
 def body_source(request: HttpRequest) -> Readable:
     """The request itself, or a quicker way to the same bytes."""
     try:
-        from gunicorn.http.body import Body, LengthReader
-        from gunicorn.http.unreader import SocketUnreader
+        from gunicorn.http.body import Body, LengthReader  # type: ignore[import-untyped]
+        from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
     except ImportError:  # another server
         return request
-    body = request.META.get("wsgi.input")
-    reader = getattr(body, "reader", None)
+    body: Any = request.META.get("wsgi.input")
+    reader: Any = getattr(body, "reader", None)
     if type(body) is not Body or type(reader) is not LengthReader or body.buf.tell():
         return request
     unreader = reader.unreader
