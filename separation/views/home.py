@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -25,6 +26,7 @@ from separation.views.people import signed_in
 FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
 
 
+@never_cache
 @csrf_exempt  # checked in the inner view: the check reads the body, which must be refused by length before
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from separation import services
+from separation import catalog, services
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
 from separation.templatetags.pages import vocals_first
@@ -54,11 +54,18 @@ def job_context(job: SeparationJob) -> dict[str, Any]:
         "position": services.queue_position(job) if waiting else None,
         "waiting_reason": services.waiting_reason(job) if waiting else "",
         "took": _seconds_taken(job),
+        "better_model": _better_model(job),
     }
 
 
 def _seconds_taken(job: SeparationJob) -> float | None:
     return (job.finished_at - job.started_at).total_seconds() if job.started_at and job.finished_at else None
+
+
+def _better_model(job: SeparationJob) -> str:
+    """The label of the model for release quality, for a job made with one that is not; else empty."""
+    used = catalog.MODELS.get(job.model)
+    return "" if used is None or used.release_quality else catalog.MODELS[catalog.RELEASE_MODEL].label
 
 
 def _in_model_order(job: SeparationJob) -> list[Any]:

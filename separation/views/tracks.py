@@ -29,6 +29,7 @@ def track_list(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def separate_track(request: HttpRequest, pk: Any) -> HttpResponse:
     track = own(request, Track.objects.all(), pk)

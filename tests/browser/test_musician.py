@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from memory.quantities import format_bytes
 from tests.acceptance.instance import wait_for
 from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, USER, OpenPage, log_in
 from tests.browser.site import ROOT, Site, write_song
@@ -129,6 +130,26 @@ def test_the_space_bar_plays_and_pauses(page: Page, finished: str) -> None:
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_every_control_of_the_mixer_can_be_reached_by_keyboard(page: Page, finished: str) -> None:
+    page.goto(finished)
+    wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText.trim()"))
+    assert reached[0] == "Skip to the content"
+    wanted = ["Play", "Position", "Mute Bass", "Solo Bass", "Volume of Bass", "All stems (zip)", "Delete"]
+    assert [name for name in wanted if name not in " | ".join(reached).replace("\n", " ")] == []
+
+
+def test_scripts_and_server_word_sizes_alike(page: Page) -> None:
+    sizes = [0, 1023, 1024, 5 * 1024**2 + 1, 1023 * 1024**2, 1024**3, 20 * 1024**3]
+    worded = page.evaluate(
+        "async (sizes) => { const { bytes } = await import('/static/js/wording.js'); return sizes.map(bytes); }", sizes
+    )
+    assert worded == [format_bytes(size) for size in sizes]
 
 
 def test_a_downloaded_stem_has_the_bytes_that_were_made(page: Page, finished: str) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from separation.models import JobState, SeparationJob, Track
+from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
 
 HOSTILE = "<script>alert(1)\"'<img src=x onerror=alert(2)>.wav"
@@ -93,6 +94,17 @@ def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: 
     assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
 
 
+def test_what_the_small_model_made_points_to_the_better_one(page: Client, finished: SeparationJob) -> None:
+    assert "For release quality, separate again with HT Demucs." in text(page, f"/jobs/{finished.pk}")
+    SeparationJob.objects.update(model="htdemucs")
+    assert "For release quality" not in text(page, f"/jobs/{finished.pk}")
+
+
+def test_a_job_of_a_model_that_is_no_longer_offered_is_still_shown(page: Client, finished: SeparationJob) -> None:
+    SeparationJob.objects.update(model="old_one")
+    assert "with <b>old_one</b>" in text(page, f"/jobs/{finished.pk}")
+
+
 def test_a_failed_job_says_why_and_what_to_do(page: Client, make_job: MakeJob) -> None:
     job = make_job(JobState.FAILED, reason="memory_limit", message="Try the fast preset.", peak_bytes=2**31)
     html = text(page, f"/jobs/{job.pk}")
@@ -127,6 +139,18 @@ def test_what_does_not_exist_is_a_helpful_404(page: Client) -> None:
     response = page.get(f"/jobs/{uuid.uuid4()}")
     assert response.status_code == 404
     assert "belongs to someone else, or it was deleted" in response.content.decode()
+
+
+def test_a_wrong_host_name_gets_a_page_even_before_anyone_is_known(client: Client, musician: User) -> None:
+    response = client.get("/", headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert "be read" in response.content.decode()
+
+
+def test_the_page_for_our_own_mistakes_needs_no_database() -> None:
+    response = server_error(RequestFactory().get("/"))
+    assert response.status_code == 500
+    assert "Running jobs are not affected" in response.content.decode()
 
 
 def test_cancelling_asks_first(page: Client, make_job: MakeJob) -> None:
