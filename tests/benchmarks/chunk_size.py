@@ -35,18 +35,26 @@ class Row:
 
 
 def measure(sizes: Sequence[int], total: int, runs: int, folder: Path) -> Iterator[Row]:
-    source = folder / "source"
-    with source.open("wb") as file:
+    """The sizes take turns, so that what else the machine does meets all of them."""
+    with (folder / "source").open("wb") as file:
         file.writelines(BLOCK for _ in range(total // MIB))
-    for chunk in sizes:
-        handler = StreamingFileHandler(chunk)
-        uses = [
-            lambda handler=handler: _receive(handler, total, folder / "target"),
-            lambda handler=handler: handler.sha256(source),
-            lambda handler=handler: sum(map(len, handler.iter_range(source.open("rb", buffering=0), 0, total))),
-        ]
-        rates = [max(total / _seconds(use) for _ in range(runs)) for use in uses]
-        yield Row(chunk, *rates, held=_held(uses))
+    uses = {size: _uses(StreamingFileHandler(size), total, folder) for size in sizes}
+    seconds: dict[int, list[list[float]]] = {size: [] for size in sizes}
+    for _ in range(runs):
+        for size in sizes:
+            seconds[size].append([_seconds(use) for use in uses[size]])
+    for size in sizes:
+        best = [total / min(column) for column in zip(*seconds[size], strict=True)]
+        yield Row(size, *best, held=_held(uses[size]))
+
+
+def _uses(handler: StreamingFileHandler, total: int, folder: Path) -> list[Callable[[], object]]:
+    source = folder / "source"
+    return [
+        lambda: _receive(handler, total, folder / "target"),
+        lambda: handler.sha256(source),
+        lambda: sum(map(len, handler.iter_range(source.open("rb", buffering=0), 0, total))),
+    ]
 
 
 def _receive(handler: StreamingFileHandler, total: int, target: Path) -> None:

@@ -90,7 +90,7 @@ class Simulation:
         assert sum(charge.bytes for charge in self.running.values()) <= self.room().heavy_budget
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.lists(jobs, min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 120))
 def test_never_over_budget_or_places_and_all_that_can_run_does(arriving: list[Job], slots: int, patience: int) -> None:
     simulation = Simulation({str(n): job for n, job in enumerate(arriving)}, slots, patience)
