@@ -80,11 +80,24 @@ SENTENCES: dict[str, str] = {
 
 
 class ServiceError(Exception):
-    """A refusal that a person can act on. `code` is stable; `message` is a sentence; `field` names the input."""
+    """A refusal that a person can act on. `code` is stable; `message` is a sentence; `field` names the input.
 
-    def __init__(self, code: str, message: str = "", *, http_status: int = 422, field: str | None = None) -> None:
+    `http_status` from 500 on says that the server is at fault and the same may succeed later; `retry_after` is in
+    seconds, 0 where nothing can be said.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        http_status: int = 422,
+        field: str | None = None,
+        retry_after: int = 0,
+    ) -> None:
         self.code = str(code)
         self.message = message or SENTENCES.get(self.code, "The request could not be carried out.")
         self.http_status = http_status
         self.field = field
+        self.retry_after = retry_after
         super().__init__(self.message)

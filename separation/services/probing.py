@@ -21,6 +21,7 @@ MIB = 1024**2
 PROBE_BYTES = 96 * MIB
 PROBE_LIMIT_BYTES = 768 * MIB
 PROBE_SECONDS = 240.0
+SERVER_AT_FAULT = {ReasonCode.FFMPEG_MISSING: 503, ReasonCode.DISK_FULL: 507, ReasonCode.FILE_MISSING: 500}
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def _run(path: Path) -> tuple[Outcome, dict[str, Any]]:
 def _error(outcome: Outcome, event: dict[str, Any]) -> ServiceError:
     if event.get("event") == "error":
         code = str(event.get("code"))
-        known = code if code in set(ReasonCode) else ReasonCode.UNREADABLE_AUDIO
-        return ServiceError(known, str(event.get("message") or ""), field="file")
+        known = ReasonCode(code) if code in set(ReasonCode) else ReasonCode.UNREADABLE_AUDIO
+        status = SERVER_AT_FAULT.get(known, 422)
+        return ServiceError(known, str(event.get("message") or ""), field="file", http_status=status)
     if outcome.reason in (EndReason.MEMORY_LIMIT, EndReason.TIMED_OUT):
         return ServiceError(ReasonCode.UNREADABLE_AUDIO, field="file")
     logger.error("probe ended: %s; %s", outcome.reason, outcome.stderr_tail[-2000:])

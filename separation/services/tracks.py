@@ -74,7 +74,7 @@ def probe_file(path: Path, owner: str) -> Facts:
         ):
             examined = examine(path)
     except NotAdmitted as refusal:
-        raise ServiceError(ReasonCode.BUSY, http_status=503) from refusal
+        raise ServiceError(ReasonCode.BUSY, http_status=503, retry_after=refusal.retry_after) from refusal
     record_peak("probe", {}, estimated=expected, observed=examined.peak_bytes)
     return examined.facts
 

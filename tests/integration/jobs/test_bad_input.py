@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 
+from memory.limiter import ConcurrentOperationLimiter
 from memory.models import Reservation
 from separation.errors import SENTENCES, ServiceError
 from separation.models import JobState, SeparationJob, Track
@@ -176,7 +177,7 @@ def test_a_missing_ffmpeg_refuses_an_upload_with_that_reason(
     monkeypatch.setenv("STEMSITE_FFMPEG", "/nowhere/ffmpeg")
     with pytest.raises(ServiceError) as refusal:
         create_track(user, write_wav(uploads / "a.wav", tone(0.1)), "a.wav")
-    assert refusal.value.code == "ffmpeg_missing"
+    assert (refusal.value.code, refusal.value.http_status) == ("ffmpeg_missing", 503)
 
 
 def test_a_track_whose_file_is_gone_fails_its_job_with_that_reason(track: Track) -> None:
@@ -225,6 +226,15 @@ def test_a_file_over_a_limit_is_refused(
     with pytest.raises(ServiceError) as refusal:
         create_track(user, write_wav(uploads / "a.wav", tone(0.1)), "a.wav")
     assert refusal.value.code == code
+
+
+def test_an_upload_that_finds_no_free_memory_is_told_when_to_come_back(user: User, uploads: Path) -> None:
+    limiter, path = ConcurrentOperationLimiter(), write_wav(uploads / "a.wav", tone(0.1))
+    limiter.reserve(kind="upload", key="large", bytes=int(limiter.budget() * 0.99), lease_seconds=60)
+    with pytest.raises(ServiceError) as refusal:
+        create_track(user, path, "a.wav")
+    assert (refusal.value.code, refusal.value.http_status) == ("busy", 503)
+    assert refusal.value.retry_after > 0 and path.exists()
 
 
 def test_music_longer_than_allowed_is_refused(user: User, uploads: Path, settings) -> None:  # type: ignore[no-untyped-def]
