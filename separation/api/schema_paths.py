@@ -33,6 +33,11 @@ CHECKSUM = header("Upload-Checksum", {"type": "string"}, "`sha1` or `sha256` and
 METADATA = header(
     "Upload-Metadata", {"type": "string"}, "pairs of key and base64: `filename`, and `sha256` of the whole file (hex)"
 )
+KEY = header(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "a creation sent again under the same key within a day gives the same upload",
+)
 DEFER = header("Upload-Defer-Length", {"type": "string", "enum": ["1"]}, "the length is told later")
 UPLOAD: dict[str, Any] = {
     "type": "object",
@@ -67,7 +72,7 @@ UPLOADS = {
         "create_upload",
         "Create an upload (tus 1.0, creation)",
         "uploads",
-        parameters=[VERSION, LENGTH, DEFER, METADATA, CHECKSUM],
+        parameters=[VERSION, LENGTH, DEFER, METADATA, CHECKSUM, KEY],
         requestBody={"required": False, "content": {"application/offset+octet-stream": BYTES}},
         responses={
             "201": answer("created", Location="where to PATCH", Upload_Offset="", Upload_Expires=""),

@@ -15,8 +15,10 @@ from django.utils.decorators import method_decorator
 from django.utils.http import http_date
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework.response import Response
 
 from separation.api.gate import refuse_when_busy
+from separation.api.idempotency import once
 from separation.api.problems import Problem
 from separation.api.shell import answered
 from separation.services.numbers import number
@@ -25,6 +27,7 @@ from separation.tokens.models import Scope
 from separation.uploads import protocol, services
 from separation.uploads.body import GuardedBody
 from separation.uploads.models import Upload, UploadState
+from separation.uploads.protocol import Checksum, Creation
 
 OVERRIDABLE = frozenset({"PATCH", "DELETE", "HEAD"})
 Handler = Callable[..., HttpResponse]
@@ -89,18 +92,23 @@ class UploadCollection(TusView):
             protocol.check_content_type(request.headers)
             if wanted.length is not None and announced > wanted.length:
                 raise Problem(413, "too_large", "The body is longer than Upload-Length.")
+        mark = [wanted.length, wanted.metadata, announced, request.headers.get("Upload-Checksum")]
+        made = once(request, self.caller.user, mark, lambda: self._created(request, wanted, announced, checksum))
+        response = _progress(HttpResponse(status=201), services.find(self.caller.user.pk, UUID(made.data["id"])))
+        response.headers["Location"] = made.headers["Location"]
+        return response
+
+    def _created(self, request: HttpRequest, wanted: Creation, announced: int, checksum: Checksum | None) -> Response:
         refuse_when_busy("upload")
         upload = services.create_upload(self.caller.user, wanted)
         location = f"/api/v1/uploads/{upload.id}/"
         if announced:
             try:
-                upload = _receive(request, upload, announced, offset=0, checksum=checksum)
+                _receive(request, upload, announced, offset=0, checksum=checksum)
             except Problem as problem:
                 problem.headers["Location"] = location
                 raise
-        response = _progress(HttpResponse(status=201), upload)
-        response.headers["Location"] = location
-        return response
+        return Response({"id": str(upload.id)}, status=201, headers={"Location": location})
 
 
 class UploadDetail(TusView):

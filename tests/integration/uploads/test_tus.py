@@ -2,11 +2,11 @@
 
 import hashlib
 from base64 import b64encode
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from separation.models import Track
 from separation.uploads.models import Upload
@@ -226,7 +226,14 @@ def test_a_track_that_a_crash_separated_from_its_upload_is_found_again(tus: Tus)
     assert staged() == []
 
 
-def test_an_expired_upload_is_gone(tus: Tus, settings: Any) -> None:
-    settings.RETENTION_HOURS_UPLOADS = -1
+def test_an_expired_upload_is_gone(tus: Tus) -> None:
     location = tus.create(10)["Location"]
+    Upload.objects.update(expires_at=timezone.now())
     assert tus.send("HEAD", location).status_code == 410
+
+
+def test_a_creation_sent_twice_under_one_key_creates_one_upload(tus: Tus) -> None:
+    first, second = (tus.create(10, Idempotency_Key="k") for _ in range(2))
+    assert (second.status_code, second["Location"]) == (201, first["Location"])
+    assert code_of(tus.create(11, Idempotency_Key="k")) == "idempotency_mismatch"
+    assert Upload.objects.count() == 1
