@@ -5,6 +5,9 @@ from django.urls import include, path
 
 from separation.api.health import healthz, readyz
 
+admin.site.site_header = admin.site.site_title = "Stemsite"
+admin.site.index_title = "Administration"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("separation.api.urls")),
