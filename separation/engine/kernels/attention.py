@@ -15,10 +15,14 @@ from torch import nn
 from torch.nn import functional as F
 
 SLICE = 512
+ROWS = 256
 
 
 class Projections(nn.Module):
-    """The weights of an `nn.MultiheadAttention` (batch first, one embedding size), in `dtype`."""
+    """The weights of an `nn.MultiheadAttention` (batch first, one embedding size), in `dtype`.
+
+    `scale` is the layer scale that its output is multiplied by.
+    """
 
     query_weight: torch.Tensor
     query_bias: torch.Tensor
@@ -29,7 +33,7 @@ class Projections(nn.Module):
     out_weight: torch.Tensor
     out_bias: torch.Tensor
 
-    def __init__(self, attention: Any, dtype: torch.dtype) -> None:
+    def __init__(self, attention: Any, dtype: torch.dtype, scale: torch.Tensor) -> None:
         super().__init__()
         self.heads = attention.num_heads
         weights = attention.in_proj_weight.detach().to(dtype).chunk(3)
@@ -37,8 +41,8 @@ class Projections(nn.Module):
         for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
             self.register_buffer(f"{name}_weight", weight)
             self.register_buffer(f"{name}_bias", bias)
-        self.register_buffer("out_weight", attention.out_proj.weight.detach().to(dtype))
-        self.register_buffer("out_bias", attention.out_proj.bias.detach().to(dtype))
+        self.register_buffer("out_weight", (attention.out_proj.weight.detach() * scale[:, None]).to(dtype))
+        self.register_buffer("out_bias", (attention.out_proj.bias.detach() * scale).to(dtype))
         self.dtype = dtype
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
@@ -63,27 +67,28 @@ def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     for item in range(q.shape[0]):
         for head in range(q.shape[1]):
             keys, values = k[item, head].t(), v[item, head].contiguous()
-            for start in range(0, q.shape[2], SLICE):
-                rows = slice(start, start + SLICE)
+            for start in range(0, q.shape[2], ROWS):
+                rows = slice(start, start + ROWS)
                 scores = (q[item, head, rows] * scale) @ keys
                 out[item, head, rows] = torch.softmax(scores, dim=-1) @ values
     return out
 
 
 class FeedForward(nn.Module):
-    """linear → activation → linear over slices of positions, in `dtype`."""
+    """linear → activation → linear over slices of positions, in `dtype`, times the layer scale."""
 
     inner_weight: torch.Tensor
     inner_bias: torch.Tensor
     outer_weight: torch.Tensor
     outer_bias: torch.Tensor
 
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, scale: torch.Tensor) -> None:
         super().__init__()
         self.activation = layer.activation
-        for name, linear in (("inner", layer.linear1), ("outer", layer.linear2)):
-            self.register_buffer(f"{name}_weight", linear.weight.detach().to(dtype))
-            self.register_buffer(f"{name}_bias", linear.bias.detach().to(dtype))
+        self.register_buffer("inner_weight", layer.linear1.weight.detach().to(dtype))
+        self.register_buffer("inner_bias", layer.linear1.bias.detach().to(dtype))
+        self.register_buffer("outer_weight", (layer.linear2.weight.detach() * scale[:, None]).to(dtype))
+        self.register_buffer("outer_bias", (layer.linear2.bias.detach() * scale).to(dtype))
         self.dtype = dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -105,12 +110,20 @@ def can_replace(layer: Any) -> bool:
 
 
 def install_attention(layer: Any, dtype: torch.dtype = torch.float32) -> None:
-    """Let the layer use `Projections` and `FeedForward`, dropping the weights they replace."""
-    feed = FeedForward(layer, dtype)
+    """Let the layer use `Projections` and `FeedForward`, which take its layer scales into their weights."""
+    feed = FeedForward(layer, dtype, _take_scale(layer, "gamma_2"))
     layer._ff_block = MethodType(lambda _self, x: feed(x), layer)
+    scale = _take_scale(layer, "gamma_1")
     if hasattr(layer, "self_attn"):
-        own = Projections(layer.self_attn, dtype)
+        own = Projections(layer.self_attn, dtype, scale)
         layer._sa_block = MethodType(lambda _self, x, *_masks, **_more: own(x, x), layer)
     else:
-        cross = Projections(layer.cross_attn, dtype)
+        cross = Projections(layer.cross_attn, dtype, scale)
         layer._ca_block = MethodType(lambda _self, q, k, *_masks: cross(q, k), layer)
+
+
+def _take_scale(layer: Any, name: str) -> torch.Tensor:
+    """The values of a layer scale (ones if there is none), which the layer then no longer applies."""
+    scale = getattr(getattr(layer, name), "scale", None)
+    setattr(layer, name, nn.Identity())
+    return torch.ones_like(layer.linear2.bias) if scale is None else scale.detach()
