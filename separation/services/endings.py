@@ -79,6 +79,8 @@ def _settle_stopped(job: SeparationJob, fence: Fence, cause: StopCause, report: 
         states.cancelled(fence, report=report)
     elif cause is StopCause.STOPPING:
         states.requeue(fence, reason=ReasonCode.WORKER_STOPPED, report=report)
+    elif cause is StopCause.DISK_FULL:
+        states.fail(fence, reason=ReasonCode.DISK_FULL, report=report)
     else:
         _settle_failed(job, fence, ReasonCode.HOST_OUT_OF_MEMORY, "", report)
 

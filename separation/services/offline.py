@@ -21,7 +21,7 @@ from separation import catalog
 from separation.engine.environment import engine_environment
 from separation.errors import ReasonCode, ServiceError
 from separation.options import SeparationOptions
-from separation.services import probing, storing
+from separation.services import disk, probing, storing
 from separation.services.children import ENGINE, engine_command, environment, parse_event
 from separation.services.costs import data_limit, engine_threads, process_limit, stall_seconds
 from separation.services.endings import LEAN_RETRIES, reason_of
@@ -80,6 +80,7 @@ def separate_file(
     """
     source = _existing(source)
     facts = probing.examine(source).facts
+    disk.require_room(options, facts.duration, folder)
     tags = {"title": facts.title or source.stem, "artist": facts.artist}
     plan = {**options.as_dict(), **engine_settings(engine_threads()), "input": str(source), "tags": tags}
     with _workplace(folder) as workplace:

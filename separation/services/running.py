@@ -23,7 +23,7 @@ from separation.engine.environment import engine_environment
 from separation.errors import ServiceError
 from separation.models import Attempt, SeparationJob
 from separation.options import OptionError, SeparationOptions
-from separation.services import endings, queue, staging, stopping
+from separation.services import disk, endings, queue, staging, stopping
 from separation.services.children import ENGINE, engine_command, environment
 from separation.services.costs import data_limit, engine_threads, process_limit, stall_seconds
 from separation.services.numbers import number
@@ -155,6 +155,7 @@ class JobRunner:
             self.limiter.release(claimed.reservation_id, peak_bytes=watch.peak_bytes)
 
     def _run(self, claimed: Claimed, watch: AttemptWatch) -> None:
+        disk.require_room(SeparationOptions.parse(claimed.job.options), claimed.job.track.duration_seconds)
         with staging.attempt_folder(claimed.fence) as folder:
             with watch.kept_alive():
                 plan = staging.write_plan(claimed.job, folder, threads=self._threads())

@@ -21,7 +21,7 @@ from django.db import close_old_connections, connections
 from memory.processes import EndReason
 from separation import states
 from separation.models import JobState, SeparationJob
-from separation.services import stopping
+from separation.services import disk, stopping
 from separation.services.children import parse_event
 from separation.states import Fence
 
@@ -41,6 +41,7 @@ class StopCause(StrEnum):
     FENCE_LOST = "fence_lost"
     STOPPING = "stopping"
     PRESSURE = "pressure"
+    DISK_FULL = "disk_full"
 
 
 class Sample(Protocol):
@@ -69,6 +70,7 @@ class AttemptWatch:
         reservation_id: int,
         limiter: Victims,
         lease_seconds: float,
+        disk_is_short: Callable[[], bool] = disk.is_short,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fence = fence
@@ -80,6 +82,7 @@ class AttemptWatch:
         self._reservation_id = reservation_id
         self._limiter = limiter
         self._lease_seconds = lease_seconds
+        self._disk_is_short = disk_is_short
         self._clock = clock
         self._phase, self._fraction = "loading", 0.0
         self._separating_since: tuple[float, float] | None = None
@@ -163,6 +166,8 @@ class AttemptWatch:
             self._stop(StopCause.FENCE_LOST)
         elif found[2] is not None:
             self._stop(StopCause.CANCELLED)
+        elif self._disk_is_short():
+            self._stop(StopCause.DISK_FULL)
         elif self.cause is None:
             self._yield_to_pressure()
 

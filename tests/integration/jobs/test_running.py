@@ -15,7 +15,7 @@ from memory.models import MemoryIncident, Reservation
 from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
-from separation.services import cancel, costs, delete_job, reap, retry, stopping
+from separation.services import cancel, costs, delete_job, disk, reap, retry, stopping
 from separation.services.running import JobRunner
 
 from .conftest import STUB, MakeJob, staged, stored
@@ -292,6 +292,30 @@ def test_a_job_that_pressure_ends_too_often_fails(make_job: MakeJob, settings) -
         JobRunner(engine=STUB, limiter=OneVictim()).run_all()
     job.refresh_from_db()
     assert (job.state, job.reason) == (JobState.FAILED, "host_out_of_memory")
+
+
+def test_a_job_that_would_not_fit_the_disk_does_not_start_and_says_so(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job("sleep")
+    monkeypatch.setattr(disk, "free_bytes", lambda folder=None: 1000)
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "disk_full") and "1000 bytes are free" in job.message
+    assert_nothing_left()
+
+
+def test_a_job_is_ended_before_the_disk_is_quite_full(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job("sleep")
+    thread = in_background(runner.run_all)
+    wait_for(lambda: separating(job))
+    monkeypatch.setattr(disk, "free_bytes", lambda folder=None: disk.LEAST_FREE_BYTES - 1)
+    thread.join(timeout=10)
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "disk_full")
+    assert_nothing_left()
 
 
 def test_leases_are_renewed_while_a_slow_storage_takes_the_stems(
