@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { announce } from "./common.js";
 import * as options from "./options.js";
 import { Transfer } from "./transfer.js";
-import { bytes, clock, duration } from "./wording.js";
+import { about, bytes, clock } from "./wording.js";
 
 let count = 0;
 
@@ -82,7 +82,7 @@ export class Card {
     this.from ??= sent;
     const seconds = (performance.now() - this.began) / 1000;
     const speed = (sent - this.from) / Math.max(seconds, 0.1);
-    const left = seconds > 3 && speed > 0 ? `, ${duration((total - sent) / speed)} left` : "";
+    const left = seconds > 3 && speed > 0 ? `, ${about((total - sent) / speed)} left` : "";
     this.say(`${Math.floor((100 * sent) / total)} % of ${bytes(total)}${left}`);
   }
 
@@ -111,6 +111,7 @@ export class Card {
   /** The file is not taken: say why, and leave nothing but the way to remove it. */
   refuse(message) {
     this.state = "refused";
+    this.element.classList.add("refused");
     for (const part of ["progress", "pause", "settings", "go"]) this.parts[part].hidden = true;
     this.parts.remove.querySelector(".hidden").textContent = "Remove";
     this.say("Not taken");
@@ -196,7 +197,9 @@ export class Card {
   }
 
   async #estimate() {
-    if (this.state !== "ready" || options.missing(this.panel)) return;
+    if (this.state !== "ready") return;
+    this.parts.estimate.textContent = options.missing(this.panel);
+    if (this.parts.estimate.textContent) return;
     await showEstimate(this.parts.estimate, this.form.dataset.estimates, this.track, options.read(this.panel));
   }
 
@@ -216,7 +219,7 @@ export async function showEstimate(place, address, track, chosen) {
     const needs = await (await call("POST", address, { track, ...chosen })).json();
     place.classList.toggle("no", !needs.fits);
     place.textContent = needs.fits
-      ? `Takes about ${duration(needs.seconds)} and ${bytes(needs.bytes)} of memory`
+      ? `Takes ${about(needs.seconds)} and ${bytes(needs.bytes)} of memory`
       : needs.message;
   } catch (problem) {
     place.classList.add("no");

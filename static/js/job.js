@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { announce, start } from "./common.js";
 import { Mixer } from "./mixer.js";
-import { bytes, capital, duration } from "./wording.js";
+import { about, bytes, capital } from "./wording.js";
 
 const HIDDEN_SECONDS = 15;
 const LONGEST_WAIT = 30;
@@ -82,7 +82,7 @@ function show(job) {
 
 function eta(job) {
   if (job.state === "queued" && job.queue_position) return place(job.queue_position);
-  return job.eta_seconds == null ? "" : `about ${duration(job.eta_seconds)} left`;
+  return job.eta_seconds == null ? "" : `${about(job.eta_seconds)} left`;
 }
 
 function place(position) {

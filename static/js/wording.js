@@ -15,9 +15,12 @@ export function clock(seconds) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** "a few seconds", "40 s", "3 min", "1 h 20 min". */
-export function duration(seconds) {
-  if (seconds < 8) return "a few seconds";
+/** "a few seconds", "about 40 s", "about 3 min", "about 1 h 20 min". */
+export function about(seconds) {
+  return seconds < 8 ? "a few seconds" : `about ${rounded(seconds)}`;
+}
+
+function rounded(seconds) {
   if (seconds < 55) return `${Math.round(seconds / 5) * 5} s`;
   if (seconds < 3570) return `${Math.max(1, Math.round(seconds / 60))} min`;
   const minutes = Math.round(seconds / 60);
