@@ -35,6 +35,16 @@ def body_source(request: HttpRequest) -> Readable:
     return DirectSource(reader)
 
 
+def forbid_reuse(request: HttpRequest) -> None:
+    """Has gunicorn close the connection after the answer, as after a body it failed to read itself.
+
+    Needed when reading was broken off: what the client still sends would be taken for its next request.
+    """
+    body: Any = request.META.get("wsgi.input")
+    if hasattr(body, "failed"):
+        body.failed = True
+
+
 class LengthCounter(Protocol):
     """What is needed of gunicorn's LengthReader: `length`, the bytes of the body that are still to be read."""
 

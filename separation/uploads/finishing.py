@@ -49,11 +49,20 @@ def _hand_over(upload: Upload, part: Part, hand_over: Path, sha256: str) -> Trac
     """
     track = Track.objects.filter(pk=upload.pk, owner=upload.owner).first()
     if track is None:
-        hand_over.unlink(missing_ok=True)
-        os.link(part.path, hand_over)
-        track = create_track(upload.owner, hand_over, upload.filename, sha256=sha256, track_id=upload.pk)
+        given = _second_name(part.path, hand_over)
+        track = create_track(upload.owner, given, upload.filename, sha256=sha256, track_id=upload.pk)
     _end(upload, UploadState.FINISHED, track=track)
     return track
+
+
+def _second_name(path: Path, hand_over: Path) -> Path:
+    """`hand_over` as another name of the same file; the file itself where the file system has no second names."""
+    hand_over.unlink(missing_ok=True)
+    try:
+        os.link(path, hand_over)
+    except OSError:
+        return path
+    return hand_over
 
 
 def _checked_sha256(upload: Upload, path: Path) -> str:

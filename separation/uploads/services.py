@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import F
 from django.utils import timezone
 
 from memory.streaming import StreamingFileHandler
@@ -175,7 +174,7 @@ def _raise_if_short(upload: Upload, body: GuardedBody, announced: int) -> None:
     if body.received < announced:
         status = {"upload_superseded": 409, "upload_too_slow": 408}.get(body.ended, 400)
         code = body.ended or "upload_incomplete_body"
-        raise Problem(status, code, headers={"Upload-Offset": str(upload.offset), "Connection": "close"})
+        raise Problem(status, code, headers={"Upload-Offset": str(upload.offset)})
 
 
 class _Append:
@@ -220,7 +219,7 @@ class _Append:
             os.fdatasync(self.descriptor)
         old, new = self.upload.offset, self.upload.offset + self.pending
         row = Upload.objects.filter(pk=self.upload.pk, offset=old, state=UploadState.RECEIVING)
-        if row.update(offset=F("offset") + self.pending, expires_at=timezone.now() + lifetime()) != 1:
+        if row.update(offset=new, expires_at=timezone.now() + lifetime()) != 1:
             self._forget()
             raise Problem(410, "upload_gone")
         self.upload.offset, self.pending = new, 0

@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
@@ -22,11 +23,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from separation.errors import ServiceError
 from separation.models import FINISHED, SeparationJob
 from separation.webhooks import sending
-from separation.webhooks.models import Delivery, DeliveryState, Endpoint
+from separation.webhooks.models import SECRET_PREFIX, Delivery, DeliveryState, Endpoint, new_secret
 from separation.webhooks.signing import signature_headers
 
 PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
@@ -67,17 +69,17 @@ def add_endpoint(owner: User, url: object, *, job: SeparationJob | None = None) 
     checked = check_url(url)
     if job is None and list_endpoints(owner).count() >= MAX_PER_USER:
         raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
-    endpoint = Endpoint.objects.create(owner=owner, url=checked, job=job, **_shared_secret(owner, job))
+    endpoint = Endpoint.objects.create(
+        owner=owner, url=checked, job=job, secret=job_secret(owner) if job else new_secret()
+    )
     endpoint.refresh_from_db(fields=["created_at"])
     return endpoint
 
 
-def _shared_secret(owner: User, job: SeparationJob | None) -> dict[str, str]:
-    """Webhooks of single jobs are signed with one key per user, or nobody could tell the client which."""
-    if job is None:
-        return {}
-    earlier = Endpoint.objects.filter(owner=owner, job__isnull=False).order_by("created_at").first()
-    return {"secret": earlier.secret} if earlier else {}
+def job_secret(owner: User) -> str:
+    """The key that messages to webhooks of single jobs are signed with: one per user, known before any is made."""
+    key = salted_hmac("stemsite.webhooks.job", str(owner.pk), algorithm="sha256").digest()
+    return SECRET_PREFIX + b64encode(key).decode()
 
 
 def list_endpoints(owner: User) -> QuerySet[Endpoint]:

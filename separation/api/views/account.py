@@ -14,7 +14,7 @@ from separation.api.problems import Problem, not_found
 from separation.tokens.models import AccessToken, Scope
 from separation.tokens.services import create_token, list_tokens, revoke_token
 from separation.webhooks.models import Endpoint
-from separation.webhooks.services import add_endpoint, list_endpoints, remove_endpoint
+from separation.webhooks.services import add_endpoint, job_secret, list_endpoints, remove_endpoint
 
 
 class TokenSerializer(serializers.ModelSerializer):
@@ -67,9 +67,10 @@ class WebhookRequestSerializer(serializers.Serializer):
 
 
 class WebhookListSerializer(serializers.Serializer):
-    """Your webhooks."""
+    """Your webhooks. `job_secret` is the key that messages to a job's own `webhook_url` are signed with."""
 
     results = WebhookSerializer(many=True)
+    job_secret = serializers.CharField()
 
 
 def checked(serializer: type[serializers.Serializer], view: ApiView) -> dict:
@@ -124,7 +125,8 @@ class Webhooks(ApiView):
     @extend_schema(operation_id="list_webhooks", responses=WebhookListSerializer, tags=["account"])
     def get(self, request: Request) -> Response:
         """List your webhooks, with the keys their messages are signed with."""
-        return Response({"results": WebhookSerializer(list_endpoints(self.user), many=True).data})
+        found = WebhookSerializer(list_endpoints(self.user), many=True).data
+        return Response({"results": found, "job_secret": job_secret(self.user)})
 
     @extend_schema(
         operation_id="create_webhook",

@@ -63,7 +63,9 @@ def test_a_webhook_of_one_job_is_told_of_that_job_only(api: Api, track: Track, o
     jobs.cancel(make_job(make_track(owner)))
     assert Delivery.objects.count() == 0
     api("POST", f"/api/v1/jobs/{wanted}/cancel/")
-    assert Delivery.objects.get().payload["data"]["job"] == wanted
+    delivery = Delivery.objects.get()
+    assert delivery.payload["data"]["job"] == wanted
+    assert delivery.endpoint.secret == api("GET", HOOKS).json()["job_secret"]
 
 
 def test_a_message_is_delivered_once_with_its_signature(delivery: Delivery) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_a_stale_connection_gives_way_to_a_client_that_resumes(wire: Wire, serve
     assert (answer.status, answer.headers["upload-offset"]) == (409, "4")
     assert b"upload_superseded" in answer.body
     assert wire.patch(path, 4, b"ef").status == 204
+
+
+def test_what_a_superseded_client_still_sends_is_not_taken_for_a_request(wire: Wire) -> None:
+    path = wire.create(1000)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="1000") as stale:
+        stale.sendall(b"abcd")
+        time.sleep(0.3)
+        assert wire.offset(path) == 4
+        smuggled = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 500}\r\n\r\n".encode()
+        with suppress(ConnectionError):
+            stale.sendall(smuggled)
+        received = b""
+        with suppress(ConnectionError):
+            while piece := stale.recv(65536):
+                received += piece
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 409")
 
 
 def test_a_trickle_is_cut_off_with_what_arrived(wire: Wire) -> None:

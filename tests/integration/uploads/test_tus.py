@@ -226,6 +226,16 @@ def test_a_track_that_a_crash_separated_from_its_upload_is_found_again(tus: Tus)
     assert staged() == []
 
 
+def test_a_file_system_without_second_names_will_do(tus: Tus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    data = wav_bytes()
+    assert tus.create(len(data), data)["Stemsite-Track"]
+    assert staged() == []
+
+
 def test_an_expired_upload_is_gone(tus: Tus) -> None:
     location = tus.create(10)["Location"]
     Upload.objects.update(expires_at=timezone.now())
