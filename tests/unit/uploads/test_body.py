@@ -74,3 +74,13 @@ def test_an_interrupted_client_can_still_be_answered(tmp_path: Path) -> None:
         assert body.read(5) == b""
         ours.sendall(b"answer")
         assert theirs.recv(10) == b"answer"
+
+
+def test_only_a_body_that_was_broken_off_spoils_its_connection(tmp_path: Path) -> None:
+    for data, spoilt in ((b"abc", []), (b"ab", [True])):
+        broken: list[bool] = []
+        body = guarded(data, tmp_path, length=3, on_break=lambda broken=broken: broken.append(True))
+        with body:
+            while body.read(10):
+                pass
+        assert broken == spoilt
