@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.acceptance.instance import ROOT, Instance
+from tests.acceptance.instance import ROOT, Instance, end
 
 
 def free_port() -> int:
@@ -36,15 +36,21 @@ class Site(Instance):
         self.environment |= {"PORT": str(self.port), "WEB_PROCESSES": "1"}
 
     def start_web(self) -> None:
-        """Collect the static files and start gunicorn; returns when it answers."""
-        self.manage("collectstatic", "--noinput", "--verbosity=0")
+        """Start gunicorn, at the first time with the static files collected; returns when it answers."""
+        if not (self.data_dir / "static" / "staticfiles.json").exists():
+            self.manage("collectstatic", "--noinput", "--verbosity=0")
         command = [sys.executable, "-m", "gunicorn", "--config", "stemsite/gunicorn.py", "stemsite.wsgi"]
         with (self.data_dir / "web.log").open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         self.processes.append(process)
+        self.web = process
         self._wait_until_alive(process)
+
+    def kill_web(self) -> None:
+        """End gunicorn and its workers at once, as a crash does."""
+        end(self.web)
 
     def _wait_until_alive(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 60

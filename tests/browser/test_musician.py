@@ -214,6 +214,22 @@ def test_an_upload_goes_on_after_the_page_was_closed(page: Page, site: Site, tmp
     assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
 
 
+def test_an_upload_goes_on_by_itself_after_the_server_was_killed(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Train.wav", 60, seed=7)
+    throttle(page, 4_000_000)
+    choose(page, song)
+    wait_until(page, "document.querySelector('[data-progress]').value > 0.1")
+    site.kill_web()
+    try:
+        expect(page.locator(".file-card .status")).to_contain_text("The connection was lost", timeout=20_000)
+    finally:
+        site.start_web()
+    throttle(page, -1)
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded", timeout=60_000)
+    newest = page.request.get(f"{site.url}/api/v1/tracks/").json()["results"][0]
+    assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+
+
 def test_several_files_are_sent_with_one_button(page: Page, song: Path, tmp_path: Path) -> None:
     choose(page, song, write_song(tmp_path / "Other.wav", 2, seed=5))
     expect(page.locator(".file-card .status", has_text="Uploaded")).to_have_count(2)
