@@ -59,10 +59,17 @@ class Part:
 
     @contextmanager
     def locked(self, wait_seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[int]:
-        """Holds the part, yielding a descriptor of it; asks a present holder to stop. Raises 423 if it does not."""
+        """Holds the part, yielding a descriptor of it; asks a present holder to stop. Raises 423 if it does not.
+
+        With no time to wait the holder is not disturbed.
+        """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not _try_lock(descriptor):
+            if _try_lock(descriptor):
+                self.stop_file.unlink(missing_ok=True)  # left by someone who was killed while waiting
+            elif wait_seconds <= 0:
+                raise _locked()
+            else:
                 self._wait(descriptor, clock() + wait_seconds, clock)
             yield descriptor
         finally:
@@ -73,10 +80,14 @@ class Part:
         try:
             while not _try_lock(descriptor):
                 if clock() >= deadline:
-                    raise Problem(423, "upload_locked", headers={"Retry-After": "5"})
+                    raise _locked()
                 time.sleep(POLL_SECONDS)
         finally:
             self.stop_file.unlink(missing_ok=True)
+
+
+def _locked() -> Problem:
+    return Problem(423, "upload_locked", headers={"Retry-After": "5"})
 
 
 def _try_lock(descriptor: int) -> bool:
