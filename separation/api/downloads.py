@@ -13,8 +13,6 @@ from django.utils.http import content_disposition_header, http_date, parse_http_
 from separation.api.problems import Problem
 from separation.api.ranges import Span, Unsatisfiable, requested_span
 
-READ_BYTES = 256 * 1024
-
 
 @dataclass(frozen=True)
 class Download:

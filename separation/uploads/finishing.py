@@ -14,7 +14,6 @@ from separation.api.problems import Problem, from_service_error
 from separation.errors import ServiceError
 from separation.models import Track
 from separation.services import create_track
-from separation.uploads.body import LARGEST_READ
 from separation.uploads.models import Upload, UploadState
 from separation.uploads.parts import Part
 
@@ -67,7 +66,7 @@ def _second_name(path: Path, hand_over: Path) -> Path:
 
 def _checked_sha256(upload: Upload, path: Path) -> str:
     """The announced SHA-256 once it has been found true; "" when none was announced."""
-    if upload.sha256 and StreamingFileHandler(LARGEST_READ).sha256(path) != upload.sha256:
+    if upload.sha256 and StreamingFileHandler().sha256(path) != upload.sha256:
         raise ServiceError("checksum_mismatch", "The file does not have the SHA-256 that was announced. Upload again.")
     return upload.sha256
 

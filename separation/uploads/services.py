@@ -21,7 +21,7 @@ from separation.api.problems import Problem, not_found
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
 from separation.uploads import limits
-from separation.uploads.body import LARGEST_READ, GuardedBody
+from separation.uploads.body import GuardedBody
 from separation.uploads.finishing import finish
 from separation.uploads.housekeeping import TOMBSTONE, expire_uploads
 from separation.uploads.models import Upload, UploadState
@@ -191,7 +191,7 @@ class _Append:
 
     def run(self, body: GuardedBody, announced: int) -> None:
         try:
-            StreamingFileHandler(LARGEST_READ).append(
+            StreamingFileHandler().append(
                 body, self.part.path, offset=self.start, limit=announced, on_chunk=self._on_chunk, sync=False
             )
         except OSError as error:

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from memory.streaming import StreamingFileHandler
 from separation.api import links
-from separation.api.downloads import READ_BYTES, Download, serve
+from separation.api.downloads import Download, serve
 from separation.api.problems import Problem, not_found
 from separation.api.shell import answered
 from separation.formats import FORMATS
@@ -94,7 +94,7 @@ def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
     """Reads a part of a stem from storage; the file is opened when the first byte is wanted."""
 
     def read(start: int, length: int) -> Iterator[bytes]:
-        yield from StreamingFileHandler(READ_BYTES).iter_range(_opened(stem), start, length)
+        yield from StreamingFileHandler().iter_range(_opened(stem), start, length)
 
     return read
 
