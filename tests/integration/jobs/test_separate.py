@@ -60,26 +60,21 @@ def test_stems_lie_in_a_folder_named_after_the_file_with_no_database_asked(
         assert stem.getnframes() == 22050
 
 
-def test_two_files_of_one_name_get_a_folder_each(
-    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = encoded(tmp_path / "My song.flac", seconds=0.3)
-    call_command("separate", song, other, model="htdemucs", two_stems="vocals", out=tmp_path / "out", format="flac")
-    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flac")}
-    assert found == {f"{name}/{stem}.flac" for name in ("My song", "My song (2)") for stem in ("no_vocals", "vocals")}
-
-
-def test_a_bad_file_is_named_with_its_reason_and_the_others_are_separated(
+def test_a_bad_file_is_named_with_its_reason_and_the_others_get_a_folder_each(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "letter.mp3"
     bad.write_text("dear reader")
+    namesake, out = encoded(tmp_path / "My song.flac", seconds=0.3), tmp_path / "out"
     with pytest.raises(CommandError) as failure:
-        call_command("separate", bad, tmp_path / "none.wav", song, model="htdemucs", stems=["bass"], out=tmp_path / "o")
+        call_command(
+            "separate", bad, song, tmp_path / "none.wav", namesake, model="htdemucs", two_stems="vocals", out=out
+        )
     assert failure.value.returncode == 1
     shown = capsys.readouterr()
     assert "letter.mp3: No audio could be read" in shown.err and "There is no file" in shown.err
-    assert [path.name for path in (tmp_path / "o").iterdir()] == ["My song"]
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert found == {f"{name}/{stem}.wav" for name in ("My song", "My song (2)") for stem in ("no_vocals", "vocals")}
 
 
 @pytest.mark.parametrize(
