@@ -100,6 +100,12 @@ def test_what_the_small_model_made_points_to_the_better_one(page: Client, finish
     assert "For release quality" not in text(page, f"/jobs/{finished.pk}")
 
 
+def test_a_job_whose_stems_were_cleaned_up_says_so(page: Client, finished: SeparationJob) -> None:
+    finished.stems.all().delete()
+    html = text(page, f"/jobs/{finished.pk}")
+    assert "no longer kept" in html and f"/tracks/{finished.track_id}/separate/" in html and "stems.zip" not in html
+
+
 def test_a_job_of_a_model_that_is_no_longer_offered_is_still_shown(page: Client, finished: SeparationJob) -> None:
     SeparationJob.objects.update(model="old_one")
     assert "with <b>old_one</b>" in text(page, f"/jobs/{finished.pk}")
