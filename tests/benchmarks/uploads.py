@@ -78,7 +78,7 @@ def stemsite(folder: Path, **environment: str) -> Iterator[tuple[LiveServer, str
     """A fresh instance and a token for it."""
     folder.mkdir()
     server = LiveServer(folder, UPLOAD_CREATIONS_PER_MINUTE="0", LOG_LEVEL="WARNING", **environment)
-    server.manage("migrate", "-v", "0")
+    server.prepare()
     token = server.add_user("owner")
     server.start()
     try:

@@ -16,7 +16,7 @@ from tests.integration.uploads.sounds import wav_bytes
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path_factory.mktemp("client"), DEFAULT_MODEL="starter", MAX_CONCURRENT_OPERATIONS="1")
-    server.manage("migrate", "-v", "0")
+    server.prepare()
     server.start()
     server.run_beside("work")
     yield server

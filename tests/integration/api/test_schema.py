@@ -54,7 +54,7 @@ checks.negative_data_rejection.enabled = false
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path_factory.mktemp("schema"), JOB_CREATIONS_PER_MINUTE="0")
-    server.manage("migrate", "-v", "0")
+    server.prepare()
     server.start()
     yield server
     server.stop()

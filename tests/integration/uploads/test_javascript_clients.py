@@ -33,7 +33,7 @@ def needs_package(name: str) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path_factory.mktemp("live"))
-    server.manage("migrate", "-v", "0")
+    server.prepare()
     server.start()
     yield server
     server.stop()

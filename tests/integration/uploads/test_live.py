@@ -27,7 +27,7 @@ BIG = wav_bytes(1.0) + random.Random(5).randbytes(6 * 1024 * 1024)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path_factory.mktemp("live"), UPLOAD_STALL_SECONDS=str(STALL_SECONDS))
-    server.manage("migrate", "-v", "0")
+    server.prepare()
     server.start()
     yield server
     server.stop()
