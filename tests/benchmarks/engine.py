@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ class Bench:
             runs: dict[str, list[Measured]] = {tool: [] for tool in tools}
             for _ in range(pairs):
                 for tool in tools:
-                    runs[tool].append(self.run(tool, source))
+                    done = self.run(tool, source)
+                    runs[tool].append(done)
+                    said = f"{done.wall:.1f} s wall, {done.cpu:.1f} s CPU, {done.peak / MIB:.0f} MB"
+                    print(f"{length:g} min, {tool}: {said}", file=sys.stderr, flush=True)
             rows += [self._row(length, tool, runs) for tool in tools]
         table("Separation, htdemucs", ("minutes", "tool", "wall s", "CPU s", "× Demucs", "peak MB"), rows)
 
@@ -174,7 +178,7 @@ class Bench:
 
     def peak(self) -> None:
         """One segment against what the processor's float32 matrix product could do."""
-        out = measure([_python(), "-m", "tests.benchmarks.segment", str(self.models)], cwd=ROOT, env=_engine_env())
+        out = measure([sys.executable, "-m", "tests.benchmarks.segment", str(self.models)], cwd=ROOT, env=_engine_env())
         print(out.stdout or out.stderr[-2000:])
 
     def plot(self, path: Path) -> None:
@@ -202,12 +206,6 @@ def _engine_env() -> dict[str, str]:
     from separation.engine.environment import engine_environment
 
     return engine_environment()
-
-
-def _python() -> str:
-    import sys
-
-    return sys.executable
 
 
 def _timed(work: Any) -> list[str]:
