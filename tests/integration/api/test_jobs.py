@@ -1,13 +1,17 @@
 """Jobs and tracks through the API."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
+from separation.api.idempotency import forget_old
+from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Track
-from tests.integration.api.conftest import Api, code_of, make_job, make_track
+from tests.integration.api.conftest import Api, code_of, make_job, make_stem, make_track
 
 JOBS = "/api/v1/jobs/"
 
@@ -31,8 +35,6 @@ def test_the_same_again_gives_the_finished_job(api: Api, track: Track) -> None:
     first = api("POST", JOBS, {"track": str(track.pk), "model": "starter"}).json()
     job = SeparationJob.objects.get(pk=first["id"])
     SeparationJob.objects.update(state=JobState.SUCCEEDED, progress=1.0)
-    from tests.integration.api.conftest import make_stem
-
     make_stem(job, "vocals", b"abcd")
     again = api("POST", JOBS, {"track": str(track.pk), "model": "starter"})
     assert (again.status_code, again.json()["id"], again.json()["reused"]) == (200, first["id"], True)
@@ -225,8 +227,6 @@ def test_another_body_under_the_same_key_is_refused(api: Api, track: Track) -> N
 
 
 def test_the_same_request_while_the_first_is_worked_on_is_a_conflict(api: Api, track: Track) -> None:
-    from separation.api.models import IdempotentRequest
-
     body = {"track": str(track.pk)}
     api("POST", JOBS, body, Idempotency_Key="k1")
     IdempotentRequest.objects.update(status=None)
@@ -292,3 +292,12 @@ def test_no_work_is_taken_while_the_process_holds_too_much(api: Api, track: Trac
     monkeypatch.setattr(gate, "monitor", lambda: MemoryMonitor(limit=1, warning_threshold=1, check_interval=7))
     response = api("POST", JOBS, {"track": str(track.pk)})
     assert (response.status_code, code_of(response), response["Retry-After"]) == (503, "busy", "7")
+
+
+def test_an_answer_is_kept_for_a_day(api: Api, track: Track) -> None:
+    body = {"track": str(track.pk)}
+    api("POST", JOBS, body, Idempotency_Key="k")
+    assert forget_old() == 0
+    IdempotentRequest.objects.update(created_at=timezone.now() - timedelta(days=1, seconds=1))
+    assert forget_old() == 1
+    assert "Idempotent-Replayed" not in api("POST", JOBS, body, Idempotency_Key="k")
