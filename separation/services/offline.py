@@ -167,7 +167,7 @@ def _supervise(
 
 
 def _publish(result: dict[str, Any], options: SeparationOptions, output: Path, folder: Path) -> dict[str, Path]:
-    handler, stems = StreamingFileHandler(storing.CHUNK_BYTES), {}
+    handler, stems = StreamingFileHandler(), {}
     for made in check_outputs(result, options, output):
         final = folder / str(made["file"])
         handler.publish(output / str(made["file"]), final)

@@ -122,7 +122,7 @@ def stage_input(track: Track, folder: Path) -> Path:
 def _fetch(track: Track, target: Path) -> Path:
     try:
         with track.file.storage.open(track.file.name or "", "rb") as source:
-            StreamingFileHandler(storing.CHUNK_BYTES).copy(source, target)
+            StreamingFileHandler().copy(source, target)
     except FileNotFoundError as error:
         raise ServiceError(ReasonCode.FILE_MISSING) from error
     except OSError as error:

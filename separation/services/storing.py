@@ -17,10 +17,10 @@ from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage
 from django.db import transaction
 
+from memory.conf import memory_settings
 from separation.errors import ReasonCode, ServiceError
 
 logger = logging.getLogger(__name__)
-CHUNK_BYTES = 1024**2
 
 
 class StreamedFile(File):
@@ -31,7 +31,7 @@ class StreamedFile(File):
         self._path = path
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        return super().chunks(chunk_size or CHUNK_BYTES)
+        return super().chunks(chunk_size or memory_settings().streaming_chunk_size)
 
 
 class MovedFile(StreamedFile):

@@ -52,7 +52,7 @@ def create_track(
     size = _check_size(owner, path)
     facts = (probe or probe_file)(path, str(owner.pk))
     _check_duration(facts)
-    digest = sha256 or StreamingFileHandler(storing.CHUNK_BYTES).sha256(path)
+    digest = sha256 or StreamingFileHandler().sha256(path)
     track = _track(owner, original_name, size, digest, facts)
     track.pk = track_id or track.pk
     _store(track, path, move=move)
