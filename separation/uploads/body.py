@@ -56,6 +56,7 @@ class GuardedBody:
         self._client, self._clock, self._on_break = client, clock, on_break
         self._step = SMALLEST_READ
         self._counted = 0
+        self._reading = False
 
     @classmethod
     def of(cls, request: HttpRequest, length: int, *, stop_file: Path, stall_seconds: float) -> GuardedBody:
@@ -78,6 +79,7 @@ class GuardedBody:
     def read(self, size: int, /) -> bytes:
         if self.ended or self.received == self._length:
             return b""
+        self._begin()
         if self._stop_file.exists():
             return self._end(SUPERSEDED)
         began = self._clock()
@@ -99,8 +101,15 @@ class GuardedBody:
         except OSError:
             return b""
 
+    def _begin(self) -> None:
+        """From here on the body can be made to give way: until then the stop file is this request's own wish."""
+        if not self._reading:
+            self._reading, self.deadline = True, self._clock() + self._stall_seconds
+
     def look(self) -> None:
         """What the watchdog does: ends the wait of a body that has to give way, or waits too long."""
+        if not self._reading:
+            return
         if self._stop_file.exists():
             self._interrupt(SUPERSEDED)
         elif self._clock() > self.deadline:

@@ -73,6 +73,9 @@ class Part:
                 self._wait(descriptor, clock() + wait_seconds, clock)
             yield descriptor
         finally:
+            # A child that another thread is just starting shares the descriptor until it execs: closing alone
+            # would leave the part locked for as long.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _wait(self, descriptor: int, deadline: float, clock: Callable[[], float]) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -21,6 +21,7 @@ from separation.services.running import JobRunner
 from .conftest import STUB, MakeJob, staged, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
+OTHERS: set[psutil.Process] = set()
 
 
 def in_background(work: Callable[[], object]) -> threading.Thread:
@@ -47,8 +48,16 @@ def separating(job: SeparationJob) -> bool:
     return job.state == JobState.RUNNING and job.phase == "separating"
 
 
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """Processes that belong to other tests' fixtures and outlive this test."""
+    OTHERS.update(psutil.Process().children(recursive=True))
+    yield
+    OTHERS.clear()
+
+
 def descendants() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return [child for child in psutil.Process().children(recursive=True) if child not in OTHERS]
 
 
 def assert_nothing_left() -> None:

@@ -55,25 +55,39 @@ def test_a_silent_client_is_cut_off_while_the_read_waits(tmp_path: Path) -> None
     ours, theirs = socket.socketpair()
     clock = Clock()
     with ours, theirs:
-        theirs.sendall(b"ab")
+        theirs.sendall(b"abc")
         body = GuardedBody(
             ours.makefile("rb"), 5, stop_file=tmp_path / "x.stop", stall_seconds=10, client=ours, clock=clock
         )
+        assert body.read(1) == b"a"
         clock.now = 11.0
         with body:  # the real watchdog, with a clock that is already late
-            assert body.read(5) == b"ab"
+            assert body.read(5) == b"bc"
         assert (body.read(5), body.ended) == (b"", TOO_SLOW)
 
 
 def test_an_interrupted_client_can_still_be_answered(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        (tmp_path / "x.stop").touch()
+        theirs.sendall(b"a")
         body = GuardedBody(ours.makefile("rb"), 5, stop_file=tmp_path / "x.stop", stall_seconds=10, client=ours)
+        assert body.read(1) == b"a"
+        (tmp_path / "x.stop").touch()
         body.look()
         assert body.read(5) == b""
         ours.sendall(b"answer")
         assert theirs.recv(10) == b"answer"
+
+
+def test_a_request_that_waits_for_the_part_does_not_give_way_to_its_own_wish(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"abcde")
+        body = GuardedBody(ours.makefile("rb"), 5, stop_file=tmp_path / "x.stop", stall_seconds=10, client=ours)
+        (tmp_path / "x.stop").touch()
+        body.look()
+        (tmp_path / "x.stop").unlink()
+        assert (body.read(5), body.ended) == (b"abcde", "")
 
 
 def test_only_a_body_that_was_broken_off_spoils_its_connection(tmp_path: Path) -> None:

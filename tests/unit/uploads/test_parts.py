@@ -1,5 +1,6 @@
 """Who may write to a part."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def test_a_request_to_stop_by_someone_who_was_killed_stops_nobody(tmp_path: Path
     part.stop_file.touch()
     with part.locked(0):
         assert not part.stop_file.exists()
+
+
+def test_a_part_is_free_at_once_though_a_child_being_started_still_shares_its_descriptor(tmp_path: Path) -> None:
+    part = Part(tmp_path / "a.part")
+    with part.locked(0) as descriptor:
+        shared = os.dup(descriptor)
+    with part.locked(0):
+        os.close(shared)
 
 
 def test_a_part_without_a_file_has_no_bytes(tmp_path: Path) -> None:
