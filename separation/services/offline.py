@@ -99,7 +99,7 @@ def _workplace(folder: Path) -> Iterator[Path]:
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=".stemsite-", dir=folder))
+        workplace = Path(tempfile.mkdtemp(prefix=".stemsite-", dir=folder.absolute()))
     except OSError as error:
         raise ServiceError(ReasonCode.STORAGE_FAILED, f"{folder} cannot be written: {error.strerror}.") from error
     try:

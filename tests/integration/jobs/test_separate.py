@@ -60,6 +60,14 @@ def test_stems_lie_in_a_folder_named_after_the_file_with_no_database_asked(
         assert stem.getnframes() == 22050
 
 
+def test_the_folder_may_be_given_from_where_one_stands(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call_command("separate", song.name, model="htdemucs", two_stems="vocals", out=Path("out"))
+    assert sorted(path.name for path in (tmp_path / "out" / "My song").iterdir()) == ["no_vocals.wav", "vocals.wav"]
+
+
 def test_a_bad_file_is_named_with_its_reason_and_the_others_get_a_folder_each(
     song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
