@@ -103,7 +103,7 @@ def test_wrong_use_is_one_clear_sentence_and_status_2(asked: dict[str, object], 
 
 def test_an_interruption_leaves_no_file_and_no_process(model_dir: Path, tmp_path: Path) -> None:
     song = write_wav(tmp_path / "long.wav", tone(60))
-    argv, env = command(model_dir, song, "--model", "htdemucs", "--out", tmp_path / "out")
+    argv, env = command(model_dir, song, "--model", "htdemucs", "--shifts", 20, "--out", tmp_path / "out")
     process = subprocess.Popen(argv, cwd=ROOT, env=env, stderr=subprocess.PIPE, start_new_session=True, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/long/.stemsite-*/0/*")):
