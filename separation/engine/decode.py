@@ -11,10 +11,9 @@ import fcntl
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ class Decoder:
         self.truncated = False
         self._source = source
         self._process = _start(source.command())
-        self._blocks = _read_ahead(self._read(), read_ahead) if read_ahead else self._read()
+        self._blocks = ReadAhead(self._read(), read_ahead) if read_ahead else self._read()
 
     def __enter__(self) -> Decoder:
         return self
@@ -110,19 +109,21 @@ class Decoder:
         self._check_end()
 
     def close(self) -> None:
-        """End the process if it still runs, and reap it."""
+        """End the process if it still runs, and leave nothing open: no zombie, no thread, no pipe."""
         if self._process.poll() is None:
             self._process.kill()
+        self._blocks.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         self._process.wait()
 
-    def _read(self) -> Iterator[Block]:
+    def _read(self) -> Generator[Block]:
         stdout = self._process.stdout
         assert stdout is not None
         width = 4 * self._source.decoded_channels
-        with stdout:
-            while data := _read_exactly(stdout, BLOCK_FRAMES * width):
-                whole = len(data) - len(data) % width
-                yield self._shape(np.frombuffer(data[:whole], "<f4"))
+        while data := stdout.read(BLOCK_FRAMES * width):
+            whole = len(data) - len(data) % width
+            yield self._shape(np.frombuffer(data[:whole], "<f4"))
 
     def _shape(self, samples: NDArray[np.float32]) -> Block:
         block = samples.reshape(-1, self._source.decoded_channels).astype(np.float32)
@@ -155,28 +156,39 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _read_exactly(stream: IO[bytes], size: int) -> bytes:
-    try:
-        return stream.read(size)
-    except ValueError:  # closed by close() while the read-ahead thread was reading
-        return b""
+class ReadAhead:
+    """`blocks`, read by a thread at most `depth` ahead; its errors are raised by the iteration.
 
+    `close` ends the thread, whether or not all was read; what it waits for must be ended first.
+    """
 
-def _read_ahead(blocks: Iterator[Block], depth: int) -> Iterator[Block]:
-    """`blocks`, read by a thread at most `depth` ahead; its errors are raised here."""
-    ready: queue.Queue[Block | BaseException | None] = queue.Queue(maxsize=depth)
-    thread = threading.Thread(target=_fill, args=(blocks, ready), daemon=True, name="decoder")
-    thread.start()
-    while (item := ready.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    def __init__(self, blocks: Generator[Block], depth: int) -> None:
+        self._source = blocks
+        self._ready: queue.Queue[Block | BaseException | None] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, daemon=True, name="decoder")
+        self._thread.start()
 
+    def __iter__(self) -> Iterator[Block]:
+        while (item := self._ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
 
-def _fill(blocks: Iterator[Block], ready: queue.Queue[Block | BaseException | None]) -> None:
-    try:
-        for block in blocks:
-            ready.put(block)
-    except (OSError, EngineError) as error:
-        ready.put(error)
-    ready.put(None)
+    def close(self) -> None:
+        """End the thread and the generator it reads."""
+        self._closed.set()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._ready.get(timeout=0.01)
+        self._source.close()
+
+    def _fill(self) -> None:
+        try:
+            for block in self._source:
+                if self._closed.is_set():
+                    break
+                self._ready.put(block)
+        except (OSError, EngineError) as error:
+            self._ready.put(error)
+        self._ready.put(None)

@@ -90,15 +90,26 @@ class StemOutput:
 class Courier:
     """Carries work to a thread of its own, at most `depth` items ahead; errors come back at the next call.
 
-    With `depth` 0 everything is done at once, in the caller's thread.
+    With `depth` 0 everything is done at once, in the caller's thread. Use as a context manager: leaving it waits for
+    what was sent, or, after an error, drops what has not begun (`dropped`); nothing is at work afterwards.
     """
 
     def __init__(self, depth: int) -> None:
         self._error: BaseException | None = None
         self._work: queue.Queue[Callable[[], None] | None] | None = queue.Queue(depth) if depth else None
         self._thread = threading.Thread(target=self._carry, daemon=True, name="writer")
+        self.dropped = False
         if depth:
             self._thread.start()
+
+    def __enter__(self) -> Courier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.dropped = kind is not None
+        self._end()
+        if kind is None:
+            self._raise()
 
     def send(self, work: Callable[[], None]) -> None:
         """Do `work` soon, after all that was sent before. Raises the error of earlier work."""
@@ -108,12 +119,10 @@ class Courier:
         self._work.put(work)
         self._raise()
 
-    def close(self) -> None:
-        """Wait until everything sent is done. Raises the error of earlier work."""
-        if self._work is not None and self._thread.is_alive():
+    def _end(self) -> None:
+        if self._work is not None:
             self._work.put(None)
             self._thread.join()
-        self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -122,7 +131,7 @@ class Courier:
     def _carry(self) -> None:
         assert self._work is not None
         while (work := self._work.get()) is not None:
-            if self._error is not None:
+            if self._error is not None or self.dropped:
                 continue
             try:
                 work()

@@ -5,9 +5,9 @@ Owns the order of things and the arithmetic between them; each step itself is an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -92,8 +92,9 @@ class Run:
             rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
             executor = self._executor(network)
             network = None
-            for done in self._one_network(index, rules, executor, outputs, scan):
-                self._reporter.progress(share * (turn + done) / len(self._active))
+            with closing(self._one_network(index, rules, executor, outputs, scan)) as stretches:
+                for done in stretches:
+                    self._reporter.progress(share * (turn + done) / len(self._active))
             self._record(rules, executor)
             del executor  # and with it the network, before the next one is loaded
 
@@ -104,12 +105,14 @@ class Run:
 
     def _one_network(
         self, index: int, rules: SegmentRules, executor: Executor, outputs: Sequence[StemOutput], scan: Scan
-    ) -> Iterator[float]:
+    ) -> Generator[float]:
         """One network over the whole track; yields how much of it is done."""
         info, rows = self._bag.info, self._mixings[index]
         fed = [i for i, row in enumerate(rows) if any(row)]
-        courier = Courier(self._lean.prefetch)
-        with Decoder(scan.source, read_ahead=self._lean.prefetch) as decoder:
+        with (
+            Courier(self._lean.prefetch) as courier,
+            Decoder(scan.source, read_ahead=self._lean.prefetch) as decoder,
+        ):
             window = SlidingWindow(iter(decoder), scan.frames, info.channels)
             passes = StreamingPasses(
                 window,
@@ -127,7 +130,6 @@ class Run:
                     courier.send(partial(outputs[stem].deliver, final.position, frames))
                 yield final.done / final.total
             window.finish()
-        courier.close()
         for stem in fed:
             outputs[stem].end_round()
 

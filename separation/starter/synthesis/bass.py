@@ -49,8 +49,14 @@ def _plucked(rng: Rng, pitch: float, seconds: float, kind: str) -> Signal:
     amplitude = np.abs(np.sin(np.pi * k * place)) / k**bright
     decay = rng.uniform(0.6, 2.5) * (1 + rng.uniform(0.1, 0.6) * k)
     note = partials(seconds, frequency, amplitude, decay, rng.uniform(0, 6, len(k)))
-    thump = coloured_noise(int(0.04 * RATE), rng, 80, rng.uniform(800, 4000)) * np.hanning(int(0.04 * RATE))
-    note[: len(thump)] += (rng.uniform(0.0, 0.06) * float(np.abs(note).max()) * thump)[: len(note)]
+    return _with_attack(rng, note)
+
+
+def _with_attack(rng: Rng, note: Signal) -> Signal:
+    """The finger or plectrum on the string: a thump, and now and then a click as hard as a drum's."""
+    samples = int(log_uniform(rng, 0.008, 0.05) * RATE)
+    thump = coloured_noise(samples, rng, 80, log_uniform(rng, 800, 8000)) * np.hanning(2 * samples)[samples:]
+    note[:samples] += (log_uniform(rng, 0.01, 0.16) * float(np.abs(note).max()) * thump)[: len(note)]
     return note
 
 

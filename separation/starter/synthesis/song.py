@@ -10,7 +10,7 @@ from separation.starter.synthesis.space import levelled, treated
 
 STEMS = ("drums", "bass", "other", "vocals")
 RENDERERS = {"drums": drums.render, "bass": bass.render, "other": other.render, "vocals": vocals.render}
-LEVELS = {"drums": -17.0, "bass": -18.0, "other": -20.0, "vocals": -18.5}
+LEVELS = {"drums": -18.0, "bass": -18.0, "other": -19.0, "vocals": -18.0}
 
 
 def synthesise(seed: int, seconds: float, palette: Palette = TRAINING, full: bool = False) -> Signal:

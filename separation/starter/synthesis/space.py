@@ -4,6 +4,8 @@ import numpy as np
 
 from separation.starter.synthesis.signal import RATE, Rng, Signal, coloured_noise, gain, log_uniform
 
+SPREAD = 2.0  # dB; how far mixes differ in the level they give one part
+
 
 def _fft_length(samples: int) -> int:
     return 1 << (samples - 1).bit_length()
@@ -46,8 +48,18 @@ def room(rng: Rng, seconds: float) -> Signal:
 
 
 def levelled(rng: Rng, audio: Signal, decibels: float) -> Signal:
-    """Scaled so that the loud parts' RMS is at `decibels` full scale; silence stays silence."""
-    power = (audio**2).mean(axis=0)
-    heard = power > 1e-4 * float(power.max(initial=0.0)) + 1e-12
-    level = np.sqrt(power[heard].mean()) if heard.any() else 0.0
-    return audio * np.float32(gain(decibels + rng.normal(0, 2.5)) / level) if level > 1e-6 else audio
+    """Scaled so that its loudness is about `decibels` full scale; silence stays silence."""
+    level = loudness(audio)
+    return audio * np.float32(gain(decibels + rng.normal(0, SPREAD)) / level) if level > 1e-6 else audio
+
+
+def loudness(audio: Signal) -> float:
+    """RMS over the blocks that sound, gated as in ITU-R BS.1770-5, annex 1, but without its frequency weighting.
+
+    A part's gaps between notes count, its rests do not: a mixing engineer balances what plays, not single samples.
+    """
+    block = min(round(0.4 * RATE), audio.shape[1])
+    count = audio.shape[1] // block
+    power = (audio[:, : count * block].reshape(2, count, block) ** 2).mean(axis=(0, 2))
+    heard = power > 0.1 * float(power[power > 1e-7 * float(power.max())].mean()) if power.max() > 0 else power > 0
+    return float(np.sqrt(power[heard].mean())) if heard.any() else 0.0

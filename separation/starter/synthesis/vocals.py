@@ -139,7 +139,7 @@ def render(rng: Rng, plan: Plan, palette: Palette) -> Signal:
     span = palette.formants[int(rng.integers(len(palette.formants)))]
     scale = rng.uniform(*span)
     low = int(rng.integers(43, 52) if scale < 1 else rng.integers(53, 62))
-    spoken = rng.random() < 0.15
+    spoken = rng.random() < 0.2
     line = _spoken(rng, plan, low) if spoken else melody(rng, plan, low, low + 17, float(rng.uniform(0.6, 1.5)))
     notes = [note for note in line if plan.plays("vocals", note[0])]
     if not notes:

@@ -1,0 +1,50 @@
+"""The writing thread: in order, bounded, its errors told, and never at work once it has been left."""
+
+import threading
+import time
+
+import pytest
+
+from separation.engine.outputs import Courier
+
+
+def writers():
+    return [thread for thread in threading.enumerate() if thread.name == "writer"]
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_work_is_done_in_order_before_the_courier_is_left(depth):
+    done = []
+    with Courier(depth) as courier:
+        for number in range(10):
+            courier.send(lambda number=number: done.append(number))
+    assert done == list(range(10))
+    assert not writers()
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_an_error_of_the_work_comes_back(depth):
+    def fail():
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), Courier(depth) as courier:
+        courier.send(fail)
+    assert not writers()
+
+
+def test_after_an_error_nothing_that_waited_is_begun_and_nothing_is_at_work():
+    done, begun = [], threading.Event()
+
+    def slow():
+        begun.set()
+        while not courier.dropped:
+            time.sleep(0.001)
+        done.append("slow")
+
+    with pytest.raises(RuntimeError), Courier(2) as courier:
+        courier.send(slow)
+        courier.send(lambda: done.append("waiting"))
+        assert begun.wait(10)
+        raise RuntimeError
+    assert done == ["slow"]
+    assert not writers()
