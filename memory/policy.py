@@ -12,6 +12,7 @@ MIB, GIB = 1024**2, 1024**3
 WARN_FRACTION = 0.85  # of a tree's limit
 KILL_FRACTION = 1.05
 SHORTEST_LOOK = 0.001  # seconds; one look at a small tree costs about 0.1 ms
+NICENESS = 5  # of supervised programs: a guardian that has to wait for a core looks too late
 FILL_RATE_PER_CORE = 12 * GIB  # bytes/s; fresh huge pages were seen to come at 15 GB/s on two cores, small ones at 6
 
 

@@ -56,6 +56,12 @@ def limit_data(size: int) -> bool:
     return sys.platform.startswith("linux")
 
 
+def give_way(niceness: int) -> None:
+    """Let this service's own processes, and above all the guardian, go first when cores are short."""
+    with contextlib.suppress(OSError):
+        os.nice(niceness)
+
+
 def forbid_core_dumps() -> None:
     """A crash must not write a gigabyte to disk."""
     with contextlib.suppress(OSError, ValueError):

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from memory.guardian import kernel
 from memory.guardian.config import Config
+from memory.policy import NICENESS
 
 
 class Started(NamedTuple):
@@ -53,6 +54,7 @@ def _apply_limits(config: Config, guardian: int) -> list[str]:
     kernel.become_session_leader()
     kernel.default_signals()
     kernel.forbid_core_dumps()
+    kernel.give_way(NICENESS)
     cgroup, data = config.cgroup, config.data_bytes
     layers = {
         "parent_death_signal": _die_with_parent(guardian),
