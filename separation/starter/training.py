@@ -1,6 +1,7 @@
-"""Training: L1 on the waveforms, AdamW with a cosine, an exponential moving average, checkpoints to go on from.
+"""Training: AdamW with a cosine, an exponential moving average, checkpoints to go on from.
 
-Owns the optimisation and its checkpoint. Examples come from `data`, the network from `network`; `export` ships it.
+Owns the optimisation and its checkpoint. Examples come from `data`, the network from `network`, what is lowered from
+`loss`; `export` ships it.
 """
 
 import copy
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from separation.starter.data import Clips, batches, crop_samples
+from separation.starter.loss import separation_loss
 from separation.starter.synthesis.signal import Signal
 
 CHECKPOINT = "checkpoint.pt"
@@ -25,7 +27,11 @@ MAX_NORM = 5.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16."""
+    """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16.
+
+    `parts` is how many pieces a batch is cut into, each with a thread of its own: on a CPU one core each is twice as
+    fast as both cores on each operation.
+    """
 
     steps: int = 1500
     minutes: float | None = None
@@ -37,6 +43,7 @@ class Recipe:
     seed: int = 0
     device: str = "cpu"
     half: bool = True
+    parts: int = 1
     save_every: float = 180.0
 
     def done(self, step: int, elapsed: float) -> float:
@@ -69,6 +76,8 @@ class Trainer:
         self.recipe, self.clock = recipe, clock
         self.network = network.to(recipe.device).train()
         self.average = copy.deepcopy(self.network).eval()
+        self._replicas = [self.network, *(replica(self.network) for _ in range(recipe.parts - 1))]
+        self._threads = ThreadPoolExecutor(recipe.parts, thread_name_prefix="replica")
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.step = 0
         self.elapsed = 0.0
@@ -81,17 +90,34 @@ class Trainer:
         """One step on a batch of stems, (batch, sources, channels, samples); returns its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step, self.done)
-        stems = stems.to(self.recipe.device)
-        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half):
-            estimates = self.network(stems.sum(dim=1))
-        loss = (estimates.float() - stems).abs().mean()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = stems.chunk(self.recipe.parts)
+        loss = sum(
+            self._threads.map(self._gradients, self._replicas, parts, [len(part) / len(stems) for part in parts])
+        )
+        self._gather_gradients()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
         self.optimiser.step()
         self._move_average()
         self.step += 1
+        return loss
+
+    def _gradients(self, network: torch.nn.Module, stems: torch.Tensor, share: float) -> float:
+        """Leave the gradients of a part of the batch, which counts as `share` of it, in the replica."""
+        stems = stems.to(self.recipe.device)
+        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half):
+            estimates = network(stems.sum(dim=1))
+        loss = share * separation_loss(estimates.float(), stems)
+        loss.backward()
         return float(loss.item())
+
+    def _gather_gradients(self) -> None:
+        """Add the other replicas' gradients to the network's own, in a fixed order."""
+        for other in self._replicas[1:]:
+            for mine, theirs in zip(self.network.parameters(), other.parameters(), strict=True):
+                if mine.grad is not None and theirs.grad is not None:
+                    mine.grad += theirs.grad
+                theirs.grad = None
 
     @torch.no_grad()
     def _move_average(self) -> None:
@@ -151,11 +177,19 @@ class Trainer:
             raise CheckpointError(f"{path.name} is of another network; give another folder") from error
 
 
-def prepare(seed: int, threads: int | None = None) -> None:
-    """Seed the weights that are drawn next, and set how many CPU threads the process trains with."""
+def replica(network: torch.nn.Module) -> torch.nn.Module:
+    """Another module on the same weights, with gradients of its own."""
+    other = copy.deepcopy(network)
+    for mine, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        theirs.data = mine.data
+    return other
+
+
+def prepare(seed: int, parts: int) -> None:
+    """Seed the weights that are drawn next; with several parts each operation keeps to one core."""
     torch.manual_seed(seed)
-    if threads:
-        torch.set_num_threads(threads)
+    if parts > 1:
+        torch.set_num_threads(1)
 
 
 def read_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`manage.py train_starter`: trains the starter model on synthesised songs and writes its weights."""
 
+import os
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 if TYPE_CHECKING:
+    from demucs.htdemucs import HTDemucs
+
     from separation.starter.training import Progress
 
 
@@ -22,28 +25,36 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--device", default="cpu", help="cpu or cuda")
-        parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+        parser.add_argument("--threads", type=int, help="CPU threads, at most one an example (default: all cores)")
         parser.add_argument("--float32", action="store_true", help="no bfloat16: faster on a CPU that lacks it")
+        parser.add_argument("--from", type=Path, dest="start", help="folder of weights to begin from, not from chance")
         parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
 
     def handle(self, **options: Any) -> None:
-        from separation.starter import data, export, network, training
+        from separation.engine.errors import EngineError
+        from separation.starter import data, export, training
 
         names = ("steps", "minutes", "batch", "seconds", "seed", "device")
-        recipe = training.Recipe(**{name: options[name] for name in names}, half=not options["float32"])
+        parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
+        recipe = training.Recipe(**{name: options[name] for name in names}, half=not options["float32"], parts=parts)
         clips, out = data.Clips(options["out"] / "clips", options["clips"]), options["out"]
-        training.prepare(recipe.seed, options["threads"])
-        trainer = training.Trainer(network.build(), recipe)
+        training.prepare(recipe.seed, parts)
         try:
+            trainer = training.Trainer(self._network(options["start"]), recipe)
             if options["resume"]:
                 trainer.restore(out / training.CHECKPOINT)
             clips.render(self._report_clip)
             trainer.run(clips, out, self._report)
             folder = export.WEIGHTS if options["install"] else out / "weights"
             self._say(f"Wrote {export.export(trainer.average.state_dict(), folder)}")
-        except (training.CheckpointError, OSError, ValueError) as error:
+        except (training.CheckpointError, EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
+
+    def _network(self, start: Path | None) -> "HTDemucs":
+        from separation.starter import loading, network
+
+        return network.build() if start is None else loading.load_starter(start)
 
     def _report_clip(self, left: int) -> None:
         if left % 50 == 0:

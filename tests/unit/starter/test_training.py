@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from separation.starter.data import Clips, batches, resampled
+from separation.starter.loss import separation_loss
 from separation.starter.network import build
 from separation.starter.training import CHECKPOINT, CheckpointError, Recipe, Trainer
 
@@ -42,6 +43,31 @@ def test_the_loss_falls_on_examples_it_sees_again(clips):
     trainer = Trainer(tiny(), Recipe(steps=1000, rate=1e-2, warmup=1))
     losses = [trainer.train_on(stems) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_batch_in_parts_trains_to_the_weights_of_a_whole_one(clips):
+    stems = torch.from_numpy(next(batches(clips, 3, 11_025, seed=1)))
+    whole, cut = (Trainer(tiny(), Recipe(steps=10, half=False, parts=parts)) for parts in (1, 2))
+    for _ in range(3):
+        assert cut.train_on(stems) == pytest.approx(whole.train_on(stems), rel=1e-4)
+
+
+def test_the_loss_ends_at_its_floor_and_has_a_value_in_silence():
+    torch.manual_seed(0)
+    stems = torch.randn(2, 4, 2, 1000)
+    silence = torch.zeros_like(stems)
+    assert -2.5 < separation_loss(stems, stems) < -2.3  # 30 dB below the mixture of four
+    assert separation_loss(silence, silence) == 0
+
+
+def test_a_quiet_stem_counts_nearly_as_much_as_a_loud_one():
+    torch.manual_seed(0)
+    stems = 0.1 * torch.randn(1, 4, 2, 1000) * torch.tensor([1.0, 1.0, 1.0, 0.2])[None, :, None, None]
+    halved = [stems.clone() for _ in range(2)]
+    halved[0][:, 0] *= 0.5
+    halved[1][:, 3] *= 0.5
+    loud, quiet = (separation_loss(one, stems) - separation_loss(stems, stems) for one in halved)
+    assert quiet > 0.3 * loud  # L1 alone gives 0.2
 
 
 def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(clips, tmp_path):
