@@ -60,14 +60,16 @@ def test_the_loss_ends_at_its_floor_and_has_a_value_in_silence():
     assert separation_loss(silence, silence) == 0
 
 
-def test_a_quiet_stem_counts_nearly_as_much_as_a_loud_one():
+def test_a_quiet_stem_counts_more_than_its_level():
     torch.manual_seed(0)
     stems = 0.1 * torch.randn(1, 4, 2, 1000) * torch.tensor([1.0, 1.0, 1.0, 0.2])[None, :, None, None]
-    halved = [stems.clone() for _ in range(2)]
-    halved[0][:, 0] *= 0.5
-    halved[1][:, 3] *= 0.5
-    loud, quiet = (separation_loss(one, stems) - separation_loss(stems, stems) for one in halved)
-    assert quiet > 0.3 * loud  # L1 alone gives 0.2
+    nothing = separation_loss(torch.zeros_like(stems), stems)
+    gains = []
+    for stem in (0, 3):
+        half_found = torch.zeros_like(stems)
+        half_found[:, stem] = 0.5 * stems[:, stem]
+        gains.append(float(nothing - separation_loss(half_found, stems)))
+    assert gains[1] > 0.4 * gains[0]  # 0.2 with L1 alone
 
 
 def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(clips, tmp_path):
