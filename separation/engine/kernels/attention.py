@@ -15,13 +15,13 @@ from torch import nn
 from torch.nn import functional as F
 
 SLICE = 512
-ROWS = 256
+ROWS = 384
 
 
 class Projections(nn.Module):
     """The weights of an `nn.MultiheadAttention` (batch first, one embedding size), in `dtype`.
 
-    `scale` is the layer scale that its output is multiplied by.
+    `scale` is the layer scale that its output is multiplied by. Queries come divided by √d already.
     """
 
     query_weight: torch.Tensor
@@ -39,8 +39,9 @@ class Projections(nn.Module):
         weights = attention.in_proj_weight.detach().to(dtype).chunk(3)
         biases = attention.in_proj_bias.detach().to(dtype).chunk(3)
         for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
-            self.register_buffer(f"{name}_weight", weight)
-            self.register_buffer(f"{name}_bias", bias)
+            factor = 1 / math.sqrt(attention.head_dim) if name == "query" else 1.0
+            self.register_buffer(f"{name}_weight", weight * factor)
+            self.register_buffer(f"{name}_bias", bias * factor)
         self.register_buffer("out_weight", (attention.out_proj.weight.detach() * scale[:, None]).to(dtype))
         self.register_buffer("out_bias", (attention.out_proj.bias.detach() * scale).to(dtype))
         self.dtype = dtype
@@ -51,7 +52,8 @@ class Projections(nn.Module):
         q = self._split(F.linear(query, self.query_weight, self.query_bias))
         k = self._split(F.linear(memory, self.key_weight, self.key_bias))
         v = self._split(F.linear(memory, self.value_weight, self.value_bias))
-        mixed = F.scaled_dot_product_attention(q, k, v) if self.dtype == torch.float32 else per_head(q, k, v)
+        fused = self.dtype == torch.float32
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0) if fused else per_head(q, k, v)
         joined = mixed.transpose(1, 2).reshape(query.shape)
         return F.linear(joined, self.out_weight, self.out_bias).float()
 
@@ -61,16 +63,14 @@ class Projections(nn.Module):
 
 
 def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """softmax(q kᵀ / √d) v for (batch, heads, n, d), a slice of one head at a time: the scores stay in the cache."""
+    """softmax(q kᵀ) v for (batch, heads, n, d), a slice of one head at a time: the scores stay in the cache."""
     out = torch.empty_like(q)
-    scale = 1 / math.sqrt(q.shape[-1])
     for item in range(q.shape[0]):
         for head in range(q.shape[1]):
-            keys, values = k[item, head].t(), v[item, head].contiguous()
+            keys, values = k[item, head].t(), v[item, head]
             for start in range(0, q.shape[2], ROWS):
                 rows = slice(start, start + ROWS)
-                scores = (q[item, head, rows] * scale) @ keys
-                out[item, head, rows] = torch.softmax(scores, dim=-1) @ values
+                out[item, head, rows] = torch.softmax(q[item, head, rows] @ keys, dim=-1) @ values
     return out
 
 

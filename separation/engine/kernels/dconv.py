@@ -1,4 +1,4 @@
-"""The residual branch `demucs.demucs.DConv` with its second normalisation folded into a matrix product.
+"""The residual branch `demucs.demucs.DConv` as matrix products, its second normalisation folded into one of them.
 
 Each of its layers is conv → GroupNorm(1) → GELU → 1x1 conv → GroupNorm(1) → GLU → scale. The second norm's
 statistics follow from the covariance of the few hidden channels, so the norm and the scale become per-sample
@@ -18,11 +18,18 @@ LAYER = ("Conv1d", "GroupNorm", "GELU", "Conv1d", "GroupNorm", "GLU", "LayerScal
 
 def is_plain(dconv: Any) -> bool:
     """Whether every layer of the branch is of the kind described above (no LSTM, no attention)."""
-    return all(tuple(type(module).__name__ for module in layer) == LAYER for layer in dconv.layers)
+    return all(_is_plain_layer(layer) for layer in dconv.layers)
+
+
+def _is_plain_layer(layer: Any) -> bool:
+    if tuple(type(module).__name__ for module in layer) != LAYER:
+        return False
+    conv = layer[0]
+    return bool(2 * conv.padding[0] == conv.dilation[0] * (conv.kernel_size[0] - 1) and conv.stride == (1,))
 
 
 class FoldedDConv(nn.Module):
-    """`dconv` for inputs (batch, channels, time); same result, weights shared."""
+    """`dconv` for inputs (batch, channels, time), which it may change; same result, weights shared."""
 
     def __init__(self, dconv: Any) -> None:
         super().__init__()
@@ -31,42 +38,69 @@ class FoldedDConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x plus its residuals, one layer after the other."""
         for layer in self.layers:
-            x = x + layer(x)
+            x += layer(x)
         return x
 
 
 class FoldedLayer(nn.Module):
     """One layer of the branch."""
 
+    squeeze: torch.Tensor
+    squeeze_bias: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
+    square: torch.Tensor
     gain: torch.Tensor
     offset: torch.Tensor
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.squeeze, self.norm, _, expand, norm, _, scale = layer
+        conv, self.norm, _, expand, norm, _, scale = layer
         halves = torch.cat([scale.scale, torch.ones_like(scale.scale)])
+        self.dilation, self.taps = conv.dilation[0], conv.kernel_size[0]
         self.eps = float(norm.eps)
-        self.register_buffer("weight", expand.weight[:, :, 0].detach().clone())
+        weight = expand.weight[:, :, 0].detach()
+        self.register_buffer("squeeze", conv.weight.detach().permute(2, 0, 1).flatten(0, 1).contiguous())
+        self.register_buffer("squeeze_bias", conv.bias.detach()[:, None].clone())
+        self.register_buffer("weight", weight.clone())
         self.register_buffer("bias", expand.bias.detach().clone())
+        self.register_buffer("square", weight.t() @ weight / len(weight))
         self.register_buffer("gain", (norm.weight * halves).detach())
         self.register_buffer("offset", (norm.bias * halves).detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The residual for x (batch, channels, time)."""
-        hidden = F.gelu(self.norm(self.squeeze(x)))
-        weight, bias = self._folded(hidden)
-        return F.glu(torch.baddbmm(bias, weight, hidden), dim=1)
-
-    def _folded(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (batch, out, hidden) and biases (batch, out, 1) that include norm and scale."""
+        hidden = self._hidden(x)
         mean = hidden.mean(-1, keepdim=True)
-        centred = hidden - mean
-        covariance = centred @ centred.transpose(1, 2) / hidden.shape[-1]
-        levels = (self.weight @ mean).squeeze(-1) + self.bias
-        spread = ((self.weight @ covariance) * self.weight).sum(-1)
-        centre = levels.mean(-1, keepdim=True)
-        variance = spread.mean(-1, keepdim=True) + (levels - centre).square().mean(-1, keepdim=True)
-        factor = self.gain * torch.rsqrt(variance + self.eps)
-        return factor[..., None] * self.weight, ((self.bias - centre) * factor + self.offset)[..., None]
+        centred = hidden.new_ones(len(x), hidden.shape[1] + 1, x.shape[-1])  # below them the 1 that biases multiply
+        torch.sub(hidden, mean, out=centred[:, :-1])
+        weight = self._folded(mean[..., 0], centred[:, :-1])
+        return F.glu(torch.bmm(weight, centred), dim=1)
+
+    def _hidden(self, x: torch.Tensor) -> torch.Tensor:
+        """The hidden channels (batch, hidden, time)."""
+        taps = torch.bmm(self.squeeze.expand(len(x), *self.squeeze.shape), x).chunk(self.taps, dim=1)
+        middle = self.taps // 2
+        total = taps[middle] + self.squeeze_bias
+        for index, tap in enumerate(taps):
+            shift = (index - middle) * self.dilation
+            if 0 < abs(shift) < x.shape[-1]:
+                shifted(total, -shift).add_(shifted(tap, shift))
+        return F.gelu(self.norm(total))
+
+    def _folded(self, mean: torch.Tensor, centred: torch.Tensor) -> torch.Tensor:
+        """Weights (batch, out, hidden + 1) that include norm and scale, the last ones for the constant.
+
+        `mean` (batch, hidden) and `centred` (batch, hidden, time) add up to the hidden channels.
+        """
+        covariance = torch.bmm(centred, centred.transpose(1, 2)) / centred.shape[-1]
+        levels = F.linear(mean, self.weight, self.bias)
+        variance = (covariance * self.square).sum((1, 2)) + levels.var(-1, correction=0)
+        factor = self.gain * torch.rsqrt(variance + self.eps)[:, None]
+        constant = (levels - levels.mean(-1, keepdim=True)) * factor + self.offset
+        return torch.cat([factor[..., None] * self.weight, constant[..., None]], dim=-1)
+
+
+def shifted(x: torch.Tensor, by: int) -> torch.Tensor:
+    """x (…, time) without its first `by` samples, or without its last ones for a negative `by`."""
+    return x[..., by:] if by > 0 else x[..., :by]

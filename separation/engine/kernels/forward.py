@@ -78,10 +78,10 @@ def _through(network: Any, x: torch.Tensor, xt: torch.Tensor) -> tuple[torch.Ten
         x = encode(x, inject)
         if index == 0 and network.freq_emb is not None:
             rows = network.freq_emb(torch.arange(x.shape[-2])).t()
-            x = x + network.freq_emb_scale * rows[None, :, :, None]
+            x += network.freq_emb_scale * rows[None, :, :, None]
         skips.append(x)
     if network.crosstransformer:
-        x, xt = _transform(network, x, xt)
+        x, xt = _transform(network, x.float(), xt)
     alone = len(network.decoder) - len(network.tdecoder)
     for index, decode in enumerate(network.decoder):
         x, before = decode(x, skips.pop(), lengths.pop())

@@ -10,8 +10,8 @@ from separation.engine.kernels.attention import can_replace, install_attention
 from separation.engine.kernels.dconv import FoldedDConv, is_plain
 from separation.engine.kernels.forward import can_forward, install_forward
 from separation.engine.kernels.half import halve_attribute
+from separation.engine.kernels.rows import RowDecoder, RowEncoder, can_use_decoder, can_use_encoder
 from separation.engine.kernels.spectral import can_invert, install_inverse
-from separation.engine.kernels.tiles import TiledDecoder, TiledEncoder, can_tile_decoder, can_tile_encoder
 
 EDGE_LAYERS = 1
 """Outermost layers that stay in float32 in fast mode: they touch the samples themselves."""
@@ -38,20 +38,20 @@ def _halve(network: Any) -> int:
     return count + sum(halve_attribute(network, name) for name in bottom)
 
 
-def install_exact(network: Any, transformer: torch.dtype = torch.float32) -> list[str]:
+def install_exact(network: Any, dtype: torch.dtype = torch.float32) -> list[str]:
     """Replace what can be replaced without changing results beyond rounding; says what was replaced."""
     done = []
     if _fold_residuals(network):
         done.append("folded residual norms")
-    if _tile(network):
-        done.append("tiled frequency layers")
+    if _use_rows(network, dtype):
+        done.append("frequency layers by rows")
     if can_forward(network):
         install_forward(network)
         done.append("sources finished one by one")
     elif can_invert(network):
         install_inverse(network)
         done.append("inverse transform by source")
-    if _attend(network, transformer):
+    if _attend(network, dtype):
         done.append("sliced feed-forward")
     return done
 
@@ -73,15 +73,18 @@ def _fold_residuals(network: Any) -> int:
     return count
 
 
-def _tile(network: Any) -> int:
+def _use_rows(network: Any, dtype: torch.dtype) -> int:
+    encoders: Any = getattr(network, "encoder", ())
+    decoders: Any = getattr(network, "decoder", ())
+    whole = can_forward(network) and all(map(can_use_encoder, encoders)) and all(map(can_use_decoder, decoders))
+    inner = dtype if whole else torch.float32  # layers that stay as they are take float32
     count = 0
-    kinds: tuple[tuple[Any, Any, Any], ...] = (
-        (getattr(network, "encoder", ()), can_tile_encoder, TiledEncoder),
-        (getattr(network, "decoder", ()), can_tile_decoder, TiledDecoder),
-    )
-    for layers, can_tile, tiled in kinds:
-        for index, layer in enumerate(layers):
-            if can_tile(layer):
-                layers[index] = tiled(layer)
-                count += 1
+    for index, layer in enumerate(encoders):
+        if can_use_encoder(layer):
+            encoders[index] = RowEncoder(layer, torch.float32 if index < EDGE_LAYERS else inner)
+            count += 1
+    for index, layer in enumerate(decoders):
+        if can_use_decoder(layer):
+            decoders[index] = RowDecoder(layer, torch.float32 if index >= len(decoders) - EDGE_LAYERS else inner)
+            count += 1
     return count

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
-from separation.engine.kernels import tiles
+from separation.engine.kernels import rows
 from separation.engine.kernels.install import install_exact, install_fast
 from tests.unit.engine import tiny
 
@@ -49,7 +49,7 @@ def test_exact_kernels_change_nothing_but_rounding(name):
 
 @pytest.mark.parametrize("limit", [1, 4096, 100_000])
 def test_tiles_of_any_height_give_the_same(monkeypatch, limit):
-    monkeypatch.setattr(tiles, "TILE_BYTES", limit)
+    monkeypatch.setattr(rows, "TILE_BYTES", limit)
     expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
     assert (got - expected).abs().max() <= 1e-5
 
@@ -58,7 +58,7 @@ def test_everything_meant_to_be_replaced_is_replaced():
     done = install_exact(networks()["transformer"])
     assert done == [
         "folded residual norms",
-        "tiled frequency layers",
+        "frequency layers by rows",
         "sources finished one by one",
         "sliced feed-forward",
     ]

@@ -1,0 +1,208 @@
+"""Layers of the frequency branch as matrix products over frequency rows.
+
+In memory (rows, channels, time), rows that follow one another are one matrix of (rows x channels, time). So a
+convolution over rows is a product with a view of its input, a transposed one (kernel twice the stride) writes its
+output rows where they belong, the residual branch sees rows as its batch, and nothing is reordered in between.
+A few rows are computed at a time: the intermediates stay in the cache instead of passing through 33 to 66 MB of
+fresh memory at every step. Tensors keep Demucs's shape (batch, channels, rows, time) outside; only their strides
+differ. In bfloat16 only the large products are: sums, norms, activations and residuals stay in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from separation.engine.kernels.dconv import FoldedDConv, shifted
+
+TILE_BYTES = 2 * 1024**2
+
+
+def tile_rows(channels: int, frames: int, rows: int, bytes_each: int) -> int:
+    """Rows a tile takes so that its widest intermediate (2 x channels) stays within `TILE_BYTES`."""
+    return max(1, min(rows, TILE_BYTES // (2 * bytes_each * channels * frames)))
+
+
+def rows_first(x: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """(batch, channels, rows, time) as contiguous (batch, rows, channels, time): a view if it lies like that."""
+    return x.transpose(1, 2).contiguous().to(dtype)
+
+
+def windows(x: torch.Tensor, height: int, step: int) -> torch.Tensor:
+    """Every `step`-th stack of `height` rows of contiguous (rows, channels, time), as a view (stacks, height x
+    channels, time)."""
+    rows, channels, frames = x.shape
+    count = (rows - height) // step + 1
+    return x.as_strided((count, height * channels, frames), (step * channels * frames, frames, 1))
+
+
+def multiply(weight: torch.Tensor, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """`weight` (out, in) times each of x (n, in, time), in the weight's precision, plus `bias` (out, 1) in float32."""
+    return torch.bmm(weight.expand(len(x), *weight.shape), x).float().add_(bias)
+
+
+class _Rows(nn.Module):
+    """What both kinds of layer share: the precision of products and results, and the residual branch."""
+
+    empty = False
+    dconv: FoldedDConv | None
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.dconv = layer.dconv
+        self.pad, self.stride, self.kernel = layer.pad, layer.stride, layer.kernel_size
+
+    def _residual(self, y: torch.Tensor) -> torch.Tensor:
+        return y if self.dconv is None else self.dconv(y)
+
+
+def _can_use(layer: Any, kind: str) -> bool:
+    plain = type(layer).__name__ == kind and layer.freq and not layer.empty and not layer.norm and layer.pad
+    return bool(plain and layer.rewrite is not None and isinstance(layer.dconv, FoldedDConv | None))
+
+
+def can_use_encoder(layer: Any) -> bool:
+    """Whether the layer is a padded frequency layer without norms that span rows."""
+    return _can_use(layer, "HEncLayer") and layer.rewrite.kernel_size == (1, 1)
+
+
+class RowEncoder(_Rows):
+    """`demucs.hdemucs.HEncLayer` of the frequency branch, its residual branch folded."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    wide_weight: torch.Tensor
+    wide_bias: torch.Tensor
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        super().__init__(layer, dtype)
+        weight = layer.conv.weight.detach()[..., 0].transpose(1, 2).flatten(1)  # (out, kernel x in)
+        self.register_buffer("weight", weight.to(dtype).contiguous())
+        self.register_buffer("bias", layer.conv.bias.detach()[:, None])
+        self.register_buffer("wide_weight", layer.rewrite.weight.detach().flatten(1).to(dtype))
+        self.register_buffer("wide_bias", layer.rewrite.bias.detach()[:, None])
+
+    def forward(self, x: torch.Tensor, inject: torch.Tensor | None = None) -> torch.Tensor:
+        """(batch, channels, rows, time) to (batch, channels out, rows / stride, time)."""
+        given = rows_first(x, self.dtype)
+        added = None if inject is None else rows_first(inject if inject.dim() == 4 else inject[:, :, None])
+        out = [self._one(item, None if added is None else added[i]) for i, item in enumerate(given)]
+        return torch.stack(out).transpose(1, 2) if len(out) > 1 else out[0][None].transpose(1, 2)
+
+    def _one(self, x: torch.Tensor, inject: torch.Tensor | None) -> torch.Tensor:
+        rows, _, frames = x.shape
+        rows_out = (rows + 2 * self.pad - self.kernel) // self.stride + 1
+        channels = len(self.bias)
+        out = x.new_empty(rows_out, channels, frames, dtype=self.dtype)
+        step = tile_rows(channels, frames, rows_out, out.element_size())
+        for first in range(0, rows_out, step):
+            last = min(first + step, rows_out)
+            part = None if inject is None else inject if len(inject) == 1 else inject[first:last]
+            self._tile(x, first, part, out[first:last])
+        return out
+
+    def _tile(self, x: torch.Tensor, first: int, inject: torch.Tensor | None, out: torch.Tensor) -> None:
+        start = first * self.stride - self.pad
+        taken = _with_halo(x, start, start + (len(out) - 1) * self.stride + self.kernel)
+        y = multiply(self.weight, windows(taken, self.kernel, self.stride), self.bias)
+        if inject is not None:
+            y += inject
+        y = self._residual(F.gelu(y)).to(self.dtype)
+        out.copy_(F.glu(multiply(self.wide_weight, y, self.wide_bias), dim=1))
+
+
+def _with_halo(x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Rows start..stop of (rows, channels, time), zeros where there are none."""
+    before, after = max(0, -start), max(0, stop - len(x))
+    inside = x[max(0, start) : min(len(x), stop)]
+    return F.pad(inside, (0, 0, 0, 0, before, after)) if before or after else inside
+
+
+def can_use_decoder(layer: Any) -> bool:
+    """Whether the layer is a padded frequency layer without norms, stretching rows by half its kernel."""
+    return _can_use(layer, "HDecLayer") and layer.context_freq and layer.kernel_size == 2 * layer.stride
+
+
+class RowDecoder(_Rows):
+    """`demucs.hdemucs.HDecLayer` of the frequency branch, its residual branch folded.
+
+    The transposed convolution (kernel twice the stride) is computed by phase: output row stride * m + r depends
+    on rows m and m - 1 only.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    stretch_weight: torch.Tensor
+    stretch_bias: torch.Tensor
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        super().__init__(layer, dtype)
+        self.last = layer.last
+        weight = layer.rewrite.weight.detach()  # (out, in, rows, time)
+        self.height, self.taps = weight.shape[2:]
+        self.register_buffer("weight", weight.permute(0, 2, 3, 1).flatten(1).to(dtype).contiguous())
+        self.register_buffer("bias", layer.rewrite.bias.detach()[:, None])
+        kernel = layer.conv_tr.weight.detach()[..., 0]  # (in, out, kernel)
+        here, before = kernel[..., : self.stride], kernel[..., self.stride :]
+        phases = torch.stack([before, here]).permute(3, 2, 0, 1)  # (phase, out, 2, in)
+        self.channels = kernel.shape[1]
+        stretch = phases.reshape(self.stride * self.channels, -1)
+        self.register_buffer("stretch_weight", stretch.to(self.dtype).contiguous())
+        bias = layer.conv_tr.bias.detach().repeat(self.stride)[:, None]
+        self.register_buffer("stretch_bias", bias)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor, _length: int | None) -> tuple[torch.Tensor, None]:
+        """(batch, channels, rows, time) to (batch, channels out, rows * stride, time)."""
+        given, added = rows_first(x, self.dtype), rows_first(skip, self.dtype)
+        out = [self._one(item, other) for item, other in zip(given, added, strict=True)]
+        return (torch.stack(out) if len(out) > 1 else out[0][None]).transpose(1, 2), None
+
+    def _one(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        rows, width, frames = x.shape
+        total = rows * self.stride
+        out = x.new_empty(total, self.channels, frames, dtype=self.dtype)
+        step = tile_rows(width, frames, rows, x.element_size())
+        before = x.new_zeros(1, width, frames, dtype=self.dtype)
+        for first in range(0, rows, step):
+            last = first + step if first + step < rows else rows + 1  # past the end: the last row's second half
+            y = torch.cat([before, self._tile(x, skip, first, last)])
+            before = y[-1:]
+            start = first * self.stride - self.pad
+            cut = max(0, -start)
+            z = self._stretch(y)
+            keep = min(len(z), total - start)
+            out[start + cut : start + keep] = z[cut:keep]
+        return out
+
+    def _tile(self, x: torch.Tensor, skip: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Rows first..last before the stretching; past the end they are zeros."""
+        stop = min(last, len(x))
+        reach = self.height // 2
+        taken = self._sum(x, skip, first - reach, stop + reach)
+        y = F.glu(multiply(self.weight, windows(taken, self.height, 1), self.bias), dim=1)
+        y = self._residual(y).to(self.dtype)
+        return F.pad(y, (0, 0, 0, 0, 0, last - stop)) if last > stop else y
+
+    def _sum(self, x: torch.Tensor, skip: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """x + skip for rows start..stop as (rows, taps x channels, time): shifted by a frame for each tap in time."""
+        width, frames = x.shape[1:]
+        out = x.new_zeros(stop - start, self.taps, width, frames)
+        inside = slice(max(0, start), min(len(x), stop))
+        rows = out[inside.start - start : inside.stop - start]
+        middle = self.taps // 2
+        total = torch.add(x[inside], skip[inside], out=rows[:, middle])
+        for tap in range(self.taps):
+            shift = tap - middle
+            if 0 < abs(shift) < frames:
+                shifted(rows[:, tap], -shift).copy_(shifted(total, shift))
+        return out.flatten(1, 2)
+
+    def _stretch(self, y: torch.Tensor) -> torch.Tensor:
+        """(m + 1, channels, time) to (m x stride, channels out, time)."""
+        z = multiply(self.stretch_weight, windows(y, 2, 1), self.stretch_bias)
+        z = z.view(-1, self.channels, y.shape[-1])
+        return z if self.last else F.gelu(z)
