@@ -7,11 +7,14 @@ weights of the 1x1 product, and the wide tensor is written once instead of four 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from separation.engine.kernels.stretches import stretches
 
 LAYER = ("Conv1d", "GroupNorm", "GELU", "Conv1d", "GroupNorm", "GLU", "LayerScale")
 
@@ -33,12 +36,12 @@ class FoldedDConv(nn.Module):
 
     def __init__(self, dconv: Any) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FoldedLayer(layer) for layer in dconv.layers)
+        self.layers: Iterable[FoldedLayer] = nn.ModuleList(FoldedLayer(layer) for layer in dconv.layers)  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x plus its residuals, one layer after the other."""
         for layer in self.layers:
-            x += layer(x)
+            layer.add_to(x)
         return x
 
 
@@ -68,14 +71,16 @@ class FoldedLayer(nn.Module):
         self.register_buffer("gain", (norm.weight * halves).detach())
         self.register_buffer("offset", (norm.bias * halves).detach())
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual for x (batch, channels, time)."""
+    def add_to(self, x: torch.Tensor) -> None:
+        """Add the residual to x (batch, channels, time)."""
         hidden = self._hidden(x)
         mean = hidden.mean(-1, keepdim=True)
         centred = hidden.new_ones(len(x), hidden.shape[1] + 1, x.shape[-1])  # below them the 1 that biases multiply
         torch.sub(hidden, mean, out=centred[:, :-1])
         weight = self._folded(mean[..., 0], centred[:, :-1])
-        return F.glu(torch.bmm(weight, centred), dim=1)
+        for part in stretches(x.shape[-1], len(x) * weight.shape[1]):
+            target = x[..., part]
+            target += F.glu(torch.bmm(weight, centred[..., part]), dim=1)
 
     def _hidden(self, x: torch.Tensor) -> torch.Tensor:
         """The hidden channels (batch, hidden, time)."""

@@ -17,13 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from separation.engine.kernels.dconv import FoldedDConv, shifted
-
-TILE_BYTES = 2 * 1024**2
-
-
-def tile_rows(channels: int, frames: int, rows: int, bytes_each: int) -> int:
-    """Rows a tile takes so that its widest intermediate (2 x channels) stays within `TILE_BYTES`."""
-    return max(1, min(rows, TILE_BYTES // (2 * bytes_each * channels * frames)))
+from separation.engine.kernels.stretches import fitting, joined
 
 
 def rows_first(x: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -91,14 +85,14 @@ class RowEncoder(_Rows):
         given = rows_first(x, self.dtype)
         added = None if inject is None else rows_first(inject if inject.dim() == 4 else inject[:, :, None])
         out = [self._one(item, None if added is None else added[i]) for i, item in enumerate(given)]
-        return torch.stack(out).transpose(1, 2) if len(out) > 1 else out[0][None].transpose(1, 2)
+        return joined(out).transpose(1, 2)
 
     def _one(self, x: torch.Tensor, inject: torch.Tensor | None) -> torch.Tensor:
         rows, _, frames = x.shape
         rows_out = (rows + 2 * self.pad - self.kernel) // self.stride + 1
         channels = len(self.bias)
         out = x.new_empty(rows_out, channels, frames, dtype=self.dtype)
-        step = tile_rows(channels, frames, rows_out, out.element_size())
+        step = fitting(2 * channels * frames, rows_out)
         for first in range(0, rows_out, step):
             last = min(first + step, rows_out)
             part = None if inject is None else inject if len(inject) == 1 else inject[first:last]
@@ -159,13 +153,13 @@ class RowDecoder(_Rows):
         """(batch, channels, rows, time) to (batch, channels out, rows * stride, time)."""
         given, added = rows_first(x, self.dtype), rows_first(skip, self.dtype)
         out = [self._one(item, other) for item, other in zip(given, added, strict=True)]
-        return (torch.stack(out) if len(out) > 1 else out[0][None]).transpose(1, 2), None
+        return joined(out).transpose(1, 2), None
 
     def _one(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         rows, width, frames = x.shape
         total = rows * self.stride
         out = x.new_empty(total, self.channels, frames, dtype=self.dtype)
-        step = tile_rows(width, frames, rows, x.element_size())
+        step = fitting(2 * width * frames, rows)
         before = x.new_zeros(1, width, frames, dtype=self.dtype)
         for first in range(0, rows, step):
             last = first + step if first + step < rows else rows + 1  # past the end: the last row's second half

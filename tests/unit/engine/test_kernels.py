@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
-from separation.engine.kernels import rows
+from separation.engine.kernels import stretches
 from separation.engine.kernels.install import install_exact, install_fast
 from tests.unit.engine import tiny
 
@@ -49,7 +49,7 @@ def test_exact_kernels_change_nothing_but_rounding(name):
 
 @pytest.mark.parametrize("limit", [1, 4096, 100_000])
 def test_tiles_of_any_height_give_the_same(monkeypatch, limit):
-    monkeypatch.setattr(rows, "TILE_BYTES", limit)
+    monkeypatch.setattr(stretches, "CACHE_BYTES", limit)
     expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
     assert (got - expected).abs().max() <= 1e-5
 
