@@ -71,8 +71,9 @@ def probe_file(path: Path, owner: str) -> Facts:
     try:
         with limiter.admitted(
             kind="probe", key=f"probe {uuid4()}", bytes=expected, owner=owner, lease_seconds=PROBE_SECONDS + 10
-        ):
+        ) as held:
             examined = examine(path)
+            limiter.release(held.pk, peak_bytes=examined.peak_bytes)
     except NotAdmitted as refusal:
         raise ServiceError(ReasonCode.BUSY, http_status=503, retry_after=refusal.retry_after) from refusal
     record_peak("probe", {}, estimated=expected, observed=examined.peak_bytes)

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
+from separation import catalog
 from separation.models import JobState, SeparationJob, Track
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
@@ -58,7 +59,7 @@ def test_no_page_needs_inline_scripts_or_styles(page: Client, finished: Separati
 def test_empty_lists_say_so_and_lead_on(page: Client) -> None:
     assert "Nothing separated yet." in text(page, "/jobs/")
     assert "No track uploaded yet." in text(page, "/tracks/")
-    assert "No job is failed." in text(page, "/jobs/?state=failed")
+    assert "No failed jobs." in text(page, "/jobs/?state=failed")
 
 
 def test_the_models_that_cannot_be_used_are_shown_but_not_offered(page: Client) -> None:
@@ -94,7 +95,11 @@ def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: 
     assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
 
 
-def test_what_the_small_model_made_points_to_the_better_one(page: Client, finished: SeparationJob) -> None:
+def test_what_the_small_model_made_points_to_the_better_one(
+    page: Client, finished: SeparationJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "HT Demucs, once <code>manage.py fetch_model htdemucs</code>" in text(page, f"/jobs/{finished.pk}")
+    monkeypatch.setattr(catalog, "is_ready", lambda name, folder: True)
     assert "For release quality, separate again with HT Demucs." in text(page, f"/jobs/{finished.pk}")
     SeparationJob.objects.update(model="htdemucs")
     assert "For release quality" not in text(page, f"/jobs/{finished.pk}")
@@ -269,3 +274,11 @@ def test_someone_elses_token_cannot_be_revoked(page: Client, stranger: User) -> 
 def test_an_incomplete_token_form_is_shown_again(page: Client, musician: User, form: dict[str, Any]) -> None:
     assert page.post("/account/tokens/", form).status_code == 400
     assert not musician.access_tokens.exists()
+
+
+def test_the_icon_that_browsers_ask_for_is_there(client: Client, musician: User) -> None:
+    assert client.get("/favicon.ico")["Location"].endswith(".svg")
+
+
+def test_moments_are_written_with_their_zone_for_whoever_has_no_scripts(page: Client, finished: SeparationJob) -> None:
+    assert re.search(r"<time datetime=[^>]* data-at>[^<]* UTC</time>", text(page, f"/jobs/{finished.pk}"))
