@@ -201,9 +201,7 @@ class SeparationJobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="peak of estimate")
     def memory(self, job: SeparationJob) -> str:
-        peak = format_bytes(job.peak_bytes) if job.peak_bytes else "–"
-        share = self.of_estimate(job)
-        return f"{peak} of {format_bytes(job.estimate_bytes)}{share and f' ({share})'}"
+        return f"{self.of_estimate(job) or '–'} of {format_bytes(job.estimate_bytes)}"
 
     @admin.display(description="asked for")
     def asked_for(self, job: SeparationJob) -> str:
