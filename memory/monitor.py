@@ -79,17 +79,18 @@ class MemoryMonitor:
         rss = self._own_rss()
         return ProcessReading(os.getpid(), rss, uss, max(peak, rss))
 
-    def accepting_work(self) -> Acceptance:
+    def accepting_work(self, needs: int = 0) -> Acceptance:
         """Over the limit this process refuses until it is back under the warning threshold (at most 90 % of the
-        limit). Logs once for each crossing of either."""
+        limit). Logs once for each crossing of either. `needs` bytes more must fit under the limit, too."""
         limit, warning, interval = self._thresholds()
         used = self._own_rss()
         with self._lock:
             self._note_warning(used, warning)
             self._note_limit(used, limit, min(warning, int(limit * RESUME_FRACTION)))
-            if self._accepting:
+            if self._accepting and (not needs or used + needs <= limit):
                 return Acceptance(ok=True)
-        reason = f"this server process holds {format_bytes(used)}, and its limit is {format_bytes(limit)}"
+        more = f" and needs {format_bytes(needs)} more" if self._accepting else ""
+        reason = f"this server process holds {format_bytes(used)}{more}, and its limit is {format_bytes(limit)}"
         return Acceptance(ok=False, reason=reason, retry_after=max(1, round(interval)))
 
     def _thresholds(self) -> tuple[int, int, float]:

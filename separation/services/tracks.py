@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import Sum
 
-from memory.estimates import estimate as calibrated
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Track, track_path
 from separation.services import storing
+from separation.services.costs import operation_bytes
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
-from separation.services.probing import PROBE_BYTES, PROBE_SECONDS, Facts, examine
+from separation.services.probing import PROBE_SECONDS, Facts, examine
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -66,7 +66,7 @@ def delete_track(track: Track) -> None:
 
 def probe_file(path: Path, owner: str) -> Facts:
     """The facts of a file, once there is memory to examine it. Raises `ServiceError`."""
-    expected = calibrated("probe", {}, default_bytes=PROBE_BYTES)
+    expected = operation_bytes("probe")
     limiter = ConcurrentOperationLimiter()
     try:
         with limiter.admitted(

@@ -20,6 +20,7 @@ from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
 from separation.options import SeparationOptions
+from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.people import signed_in
 
@@ -30,6 +31,7 @@ FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
 @csrf_exempt  # checked in the inner view: the check reads the body, which must be refused by length before
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes_work("upload")
 def home(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and _body_length(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
         return render(request, "errors/413.html", {"limit": settings.MAX_UPLOAD_BYTES}, status=413)
@@ -76,6 +78,7 @@ def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: Separa
 
 @login_required
 @require_POST
+@takes_work("separate")
 def try_demo(request: HttpRequest) -> HttpResponse:
     try:
         job = demo.separate_demo(signed_in(request))

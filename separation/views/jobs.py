@@ -18,6 +18,7 @@ from separation import catalog, services
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
 from separation.templatetags.pages import vocals_first
+from separation.views.busy import takes_work
 from separation.views.confirming import ask, confirmed
 from separation.views.paging import newest_first
 from separation.views.people import own, signed_in
@@ -106,6 +107,7 @@ def cancel_job(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @login_required
 @require_POST
+@takes_work("separate")
 def retry_job(request: HttpRequest, pk: Any) -> HttpResponse:
     job = _own_job(request, pk)
     _carry_out(request, lambda: services.retry(job), "It is in the queue again.")

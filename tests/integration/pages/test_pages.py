@@ -8,7 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
+from memory.monitor import MemoryMonitor
 from separation import catalog
+from separation.api import gate
 from separation.models import JobState, SeparationJob, Track
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
@@ -202,6 +204,21 @@ def test_deleting_a_track_asks_then_deletes_all_of_it(page: Client, finished: Se
     assert "Delete this track?" in page.post(path).content.decode()
     page.post(path, {"confirmed": "yes"})
     assert not Track.objects.exists() and not SeparationJob.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/", "/demo/", "/jobs/{job}/retry/", "/tracks/{track}/separate/"])
+def test_no_page_takes_work_while_the_process_holds_too_much(
+    page: Client, make_job: MakeJob, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = MemoryMonitor(limit=1, warning_threshold=1, check_interval=7)
+    monkeypatch.setattr(gate, "monitor", lambda: full)
+    job = make_job(JobState.FAILED)
+    response = page.post(path.format(job=job.pk, track=job.track_id))
+    assert (response.status_code, response["Retry-After"]) == (503, "7")
+    assert "this server process holds" in response.content.decode()
+    assert page.get("/").status_code == 200
+    job.refresh_from_db()
+    assert (job.state, SeparationJob.objects.count()) == (JobState.FAILED, 1)
 
 
 @pytest.mark.parametrize("path", ["/demo/", "/jobs/{}/cancel/", "/jobs/{}/delete/", "/logout/"])

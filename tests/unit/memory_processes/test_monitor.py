@@ -44,6 +44,15 @@ def test_over_its_limit_a_process_refuses_with_numbers_and_a_time(monitor: Memor
     assert answer.retry_after == 10
 
 
+def test_work_that_does_not_fit_under_the_limit_is_refused_with_what_it_needs(monitor: MemoryMonitor, own: Own) -> None:
+    own.mb = 700
+    assert monitor.accepting_work(300 * MIB).ok
+    answer = monitor.accepting_work(301 * MIB)
+    assert not answer.ok
+    assert answer.reason == "this server process holds 700 MB and needs 301 MB more, and its limit is 1000 MB"
+    assert monitor.accepting_work().ok
+
+
 def test_once_over_it_takes_work_only_below_the_warning_threshold(monitor: MemoryMonitor, own: Own) -> None:
     answers = []
     for own.mb in (1001, 950, 800, 799, 950):
