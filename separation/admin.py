@@ -199,7 +199,7 @@ class SeparationJobAdmin(ReadOnlyAdmin):
     def tries(self, job: SeparationJob) -> int:
         return job.attempt_number
 
-    @admin.display(description="peak of estimate")
+    @admin.display(description="peak")
     def memory(self, job: SeparationJob) -> str:
         return f"{self.of_estimate(job) or '–'} of {format_bytes(job.estimate_bytes)}"
 
