@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from separation import demo, services
+from separation.api.refusals import refusals_on_record
 from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
@@ -71,8 +72,9 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
 
 
 def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
-    user = signed_in(request)
-    track = services.create_track(user, Path(file.temporary_file_path()), file.name or "track", move=True)
+    user, path, name = signed_in(request), Path(file.temporary_file_path()), file.name or "track"
+    with refusals_on_record(user, name, path):
+        track = services.create_track(user, path, name, move=True)
     return services.submit(user, track, options)
 
 

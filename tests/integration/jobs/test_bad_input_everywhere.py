@@ -128,6 +128,20 @@ def test_a_refused_upload_tells_its_client_and_the_admin_why(name: str, people: 
     assert_nothing_is_left()
 
 
+@pytest.mark.parametrize("way", [People.post_file, People.form], ids=["api", "page"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_refused_in_one_piece_is_on_record_in_the_admin(
+    name: str, way: Callable[[People, str, bytes], Any], people: People, uploads: Path
+) -> None:
+    make, code = REFUSED[name]
+    path = make(uploads)
+    way(people, path.name, path.read_bytes())
+    refused = Upload.objects.get()
+    assert (refused.state, refused.reason, refused.filename) == ("rejected", code, path.name)
+    assert code in people.in_admin("uploads_upload_changelist")
+    assert escape(refused.message) in people.in_admin("uploads_upload_change", refused.pk)
+
+
 def test_an_empty_upload_is_refused_before_it_begins(people: People) -> None:
     assert_problem(people.tus("a.wav", b""), "empty_file")
     assert_nothing_is_left()
