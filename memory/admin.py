@@ -57,12 +57,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 def size_column(field: str, title: str) -> Any:
-    """A column that shows a field of bytes as people read it."""
+    """A column that shows a field of bytes as people read it; nothing where nothing was measured."""
 
     @admin.display(description=title, ordering=field)
     def column(row: Model) -> str:
         size = getattr(row, field)
-        return "" if size is None else format_bytes(size)
+        return format_bytes(size) if size else ""
 
     column.__name__ = f"{field}_size"
     return column

@@ -7,7 +7,6 @@ hysteresis. What supervised operations may hold is `memory.processes`' affair, a
 import logging
 import os
 import resource
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,22 +73,21 @@ class MemoryMonitor:
     def own_process(self) -> ProcessReading:
         """This process, read now."""
         uss = tree_for(default_reader()).uss(os.getpid())
-        unit = 1024 if sys.platform.startswith("linux") else 1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         rss = self._own_rss()
-        return ProcessReading(os.getpid(), rss, uss, max(peak, rss))
+        return ProcessReading(os.getpid(), rss, uss, max(_own_peak(), rss))
 
-    def accepting_work(self) -> Acceptance:
+    def accepting_work(self, needs: int = 0) -> Acceptance:
         """Over the limit this process refuses until it is back under the warning threshold (at most 90 % of the
-        limit). Logs once for each crossing of either."""
+        limit). Logs once for each crossing of either. `needs` bytes more must fit under the limit, too."""
         limit, warning, interval = self._thresholds()
         used = self._own_rss()
         with self._lock:
             self._note_warning(used, warning)
             self._note_limit(used, limit, min(warning, int(limit * RESUME_FRACTION)))
-            if self._accepting:
+            if self._accepting and (not needs or used + needs <= limit):
                 return Acceptance(ok=True)
-        reason = f"this server process holds {format_bytes(used)}, and its limit is {format_bytes(limit)}"
+        more = f" and needs {format_bytes(needs)} more" if self._accepting else ""
+        reason = f"this server process holds {format_bytes(used)}{more}, and its limit is {format_bytes(limit)}"
         return Acceptance(ok=False, reason=reason, retry_after=max(1, round(interval)))
 
     def _thresholds(self) -> tuple[int, int, float]:
@@ -132,6 +130,14 @@ class MemoryMonitor:
 def _own_rss() -> int:
     reading = tree_for(default_reader()).reading(os.getpid())
     return reading.rss if reading is not None else 0
+
+
+def _own_peak() -> int:
+    """Linux's own mark: getrusage(2) there also remembers what this process was before it became this program."""
+    reading = tree_for(default_reader()).reading(os.getpid())
+    if reading is not None and reading.peak:
+        return reading.peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 process_monitor = MemoryMonitor()

@@ -16,20 +16,37 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.timesince import timesince
+from django.utils.timezone import localtime
 
 from memory.admin import ReadOnlyAdmin, size_column
+from memory.quantities import format_bytes
 from separation import services
 from separation.errors import ServiceError
 from separation.models import Attempt, JobEvent, JobState, SeparationJob, Stem, Track, WorkerCluster
+from separation.templatetags.pages import describe_options
 
+TIMES = ("created", "queued", "started", "finished")
 FOUND = 200
 """How many tracks of a name a search looks at."""
+
+
+def moment(field: str, title: str) -> Any:
+    """A column that shows a moment to the second: attempts and events follow each other within a minute."""
+
+    @admin.display(description=title, ordering=field)
+    def column(row: Model) -> str:
+        at = getattr(row, field)
+        return "" if at is None else localtime(at).strftime("%Y-%m-%d %H:%M:%S")
+
+    column.__name__ = f"{field}_moment"
+    return column
 
 
 class ReadOnlyInline(admin.TabularInline):
     """Rows that belong to a job; shown, never edited."""
 
     extra = 0
+    classes = ("scrolls",)
     can_delete = False
     show_change_link = False
 
@@ -48,8 +65,8 @@ class AttemptInline(ReadOnlyInline):
         "number",
         "host",
         "lean",
-        "started_at",
-        "ended_at",
+        moment("started_at", "started"),
+        moment("ended_at", "ended"),
         "outcome",
         "reason",
         size_column("estimate_bytes", "estimated"),
@@ -69,14 +86,19 @@ class AttemptInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = JobEvent
-    fields = ("at", "attempt_number", "kind", "message")
+    fields = (moment("at", "at"), "attempt_number", "kind", "message")
     readonly_fields = fields
 
 
 class StemInline(ReadOnlyInline):
     model = Stem
-    fields = ("name", "format", size_column("size", "size"), "samples", "sample_rate", "sha256", "file")
+    fields = ("name", "format", size_column("size", "size"), "samples", "sample_rate", "stored_as", "sha256")
     readonly_fields = fields
+
+    @admin.display(description="stored as")
+    def stored_as(self, stem: Stem) -> str:
+        """A name and no link: what is stored is somebody's, and served to nobody else."""
+        return stem.file.name or ""
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -118,12 +140,10 @@ class SeparationJobAdmin(ReadOnlyAdmin):
         "owner",
         "model",
         "shown_state",
-        "created_at",
+        moment("created_at", "created"),
         "took",
-        "attempt_number",
-        size_column("estimate_bytes", "estimated"),
-        size_column("peak_bytes", "peak"),
-        "of_estimate",
+        "tries",
+        "memory",
     )
     list_display_links = ("track",)
     list_filter = (StateFilter, ReasonFilter, "created_at")
@@ -135,8 +155,12 @@ class SeparationJobAdmin(ReadOnlyAdmin):
     actions = ("cancel_jobs", "retry_jobs")
     show_facets = admin.ShowFacets.NEVER
     inlines = (AttemptInline, EventInline, StemInline)
+
+    class Media:
+        css = {"all": ("css/admin.css",)}
+
     fieldsets = (
-        (None, {"fields": ("track", "owner", "model", "options", "priority")}),
+        (None, {"fields": ("track", "owner", "model", "asked_for", "priority")}),
         ("State", {"fields": ("shown_state", "message", "phase", "progress", "waiting_reason", "host", "lean")}),
         (
             "Memory",
@@ -151,8 +175,8 @@ class SeparationJobAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        ("Time", {"fields": ("created_at", "queued_at", "started_at", "finished_at", "not_before", "took")}),
-        ("Result", {"fields": ("result", "fingerprint")}),
+        ("Time", {"fields": (*(moment(f"{name}_at", name) for name in TIMES), "not_before", "took")}),
+        ("Record", {"fields": ("options", "result", "fingerprint"), "classes": ("collapse",)}),
     )
 
     @admin.display(description="state")
@@ -170,6 +194,18 @@ class SeparationJobAdmin(ReadOnlyAdmin):
     @admin.display(description="peak / estimate")
     def of_estimate(self, job: SeparationJob) -> str:
         return f"{job.peak_bytes / job.estimate_bytes:.0%}" if job.peak_bytes and job.estimate_bytes else ""
+
+    @admin.display(description="tries")
+    def tries(self, job: SeparationJob) -> int:
+        return job.attempt_number
+
+    @admin.display(description="peak")
+    def memory(self, job: SeparationJob) -> str:
+        return f"{self.of_estimate(job) or '–'} of {format_bytes(job.estimate_bytes)}"
+
+    @admin.display(description="asked for")
+    def asked_for(self, job: SeparationJob) -> str:
+        return describe_options(job.options)
 
     @admin.display(description="waits because")
     def waiting_reason(self, job: SeparationJob) -> str:
@@ -251,8 +287,19 @@ class TrackAdmin(ReadOnlyAdmin):
     list_select_related = ("owner",)
     list_filter = ("created_at",)
     search_fields = ("original_name",)
+    search_help_text = "part of a file name"
     ordering = ("-created_at", "-id")
     sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER
+    fieldsets = (
+        (None, {"fields": ("original_name", "owner", "title", "artist", "created_at")}),
+        ("Sound", {"fields": ("length", "container", "codec", "sample_rate", "channels")}),
+        ("File", {"fields": (size_column("size", "size"), "sha256", "stored_as")}),
+    )
+
+    @admin.display(description="stored as")
+    def stored_as(self, track: Track) -> str:
+        return track.file.name or ""
 
     @admin.display(description="length")
     def length(self, track: Track) -> str:

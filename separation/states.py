@@ -186,6 +186,7 @@ def progressed(fence: Fence, *, phase: str, progress: float, eta_seconds: float 
             progress=min(1.0, max(0.0, progress)),
             eta_seconds=eta_seconds,
             current_bytes=current_bytes,
+            peak_bytes=Greatest(F("peak_bytes"), current_bytes),
         )
         == 1
     )

@@ -15,6 +15,7 @@ FIELDS = (
     "user",
     "operation",
     "bytes",
+    "needs",
     "limit",
     "reason",
     "seconds",

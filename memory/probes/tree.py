@@ -11,7 +11,10 @@ import contextlib
 import os
 from typing import NamedTuple, Protocol
 
+from memory.probes.sharing import one_memory
+
 KIB = 1024
+PROC = "/proc"
 ZOMBIE_STATES = (b"Z", b"X")
 
 
@@ -68,7 +71,7 @@ def _parse_stat(content: bytes) -> _Stat:
 class ProcTree:
     """The tree as `/proc` shows it. `proc` is where that is mounted."""
 
-    def __init__(self, proc: str = "/proc") -> None:
+    def __init__(self, proc: str = PROC) -> None:
         self._proc = proc
         self._lists_children = os.path.exists(f"{proc}/thread-self/children")
 
@@ -133,10 +136,12 @@ class ProcTree:
         return [int(child) for tid in threads for child in (self._read(pid, "task", tid, "children") or b"").split()]
 
     def reading(self, pid: int) -> Reading | None:
-        """proc_pid_status(5); None for a process that has ended."""
+        """proc_pid_status(5); None for a process that has ended, nothing for one in the memory of its parent."""
         content = self._read(pid, "status")
         if content is None or b"VmRSS:" not in content:
             return None
+        if self._borrows(pid, content):
+            return Reading(0)
         swap = _kilobytes(content, b"VmSwap:")
         return Reading(
             rss=_kilobytes(content, b"VmRSS:"),
@@ -148,17 +153,34 @@ class ProcTree:
 
     def pss(self, pid: int) -> int | None:
         """Resident and swapped bytes with each shared page divided by its number of users; None if unreadable."""
-        content = self._read(pid, "smaps_rollup")
-        if not content:
+        content = self._rollup(pid)
+        if content is None:
             return None
         return _kilobytes(content, b"\nPss:") + _kilobytes(content, b"\nSwapPss:")
 
     def uss(self, pid: int) -> int | None:
         """Bytes that would be freed if only this process ended; None if unreadable."""
+        content = self._rollup(pid)
+        if content is None:
+            return None
+        return _kilobytes(content, b"\nPrivate_Clean:") + _kilobytes(content, b"\nPrivate_Dirty:")
+
+    def _rollup(self, pid: int) -> bytes | None:
         content = self._read(pid, "smaps_rollup")
         if not content:
             return None
-        return _kilobytes(content, b"\nPrivate_Clean:") + _kilobytes(content, b"\nPrivate_Dirty:")
+        return b"" if self._borrows(pid, self._read(pid, "status") or b"") else content
+
+    def _borrows(self, pid: int, status: bytes) -> bool:
+        """Whether a process is one that its parent has only just made, and still runs in the parent's memory."""
+        parent = _number(status, b"\nPPid:")
+        if not parent:
+            return False
+        same = one_memory(pid, parent) if self._proc == PROC else None
+        if same is not None:
+            return same
+        other = self._read(parent, "status")
+        return other is not None and _sizes(other) == _sizes(status)
 
 
 def _kilobytes(content: bytes, label: bytes) -> int:
@@ -166,6 +188,16 @@ def _kilobytes(content: bytes, label: bytes) -> int:
     if start < 0:
         return 0
     return int(content[start + len(label) : content.index(b"kB", start)]) * KIB
+
+
+def _number(content: bytes, label: bytes) -> int:
+    start = content.find(label)
+    return int(content[start + len(label) :].split(maxsplit=1)[0]) if start >= 0 else 0
+
+
+def _sizes(status: bytes) -> bytes:
+    """All that a status says about memory: down to the page tables, alike only where the memory is the same."""
+    return status[status.find(b"VmPeak:") : status.find(b"VmSwap:")]
 
 
 def _below(root: int, children: dict[int, list[int]]) -> list[int]:

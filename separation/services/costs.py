@@ -7,17 +7,40 @@ Owns the numbers a job is planned with. Their calibration is `memory.estimates`,
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from django.conf import settings
 
 from memory.conf import memory_settings
 from memory.estimates import estimate as calibrated
+from memory.quantities import MIB
 from separation import catalog
 from separation.options import SeparationOptions
 from separation.services.numbers import number, whole
 
 KIND = "separate"
+PROBE_BYTES = 96 * MIB
+STREAMED = frozenset({"upload", "download", "zip"})
+STREAMING_BYTES = 6 * MIB
+"""What a web process grows by while gigabytes pass through it, whatever their number (tests.benchmarks.uploads)."""
+PIECES = 4
+"""Pieces of STREAMING_CHUNK_SIZE under way at a time, at most: received, hashed, written, and one kept back."""
 DATA_ROOM = 1.25
+
+
+def operation_bytes(kind: str, options: SeparationOptions | None = None) -> int:
+    """Expected memory of one operation of a kind, bytes.
+
+    Probing and separating are children of their own, decoding and encoding the separation's; what is streamed
+    passes through the service's own process. `options` are the separation's; its defaults where none are given.
+    """
+    if kind in STREAMED:
+        return STREAMING_BYTES + PIECES * memory_settings().streaming_chunk_size
+    if kind == "probe":
+        return calibrated("probe", {}, default_bytes=PROBE_BYTES)
+    chosen = options or SeparationOptions.parse({}, default_model=catalog.default_model(Path(settings.MODEL_DIR)))
+    known = {"decode": lambda: catalog.DECODER_BYTES, "encode": lambda: catalog.encoder_bytes(chosen)}
+    return known.get(kind, lambda: estimated_bytes(chosen))()
 
 
 def estimated_bytes(options: SeparationOptions, lean: int = 0) -> int:

@@ -25,6 +25,7 @@ from separation.services import disk, probing, storing
 from separation.services.children import ENGINE, engine_command, environment, parse_event
 from separation.services.costs import data_limit, engine_threads, process_limit, stall_seconds
 from separation.services.endings import LEAN_RETRIES, reason_of
+from separation.services.names import clean_name
 from separation.services.numbers import number
 from separation.services.publishing import check_outputs
 from separation.services.staging import engine_settings
@@ -81,7 +82,7 @@ def separate_file(
     source = _existing(source)
     facts = probing.examine(source).facts
     disk.require_room(options, facts.duration, folder)
-    tags = {"title": facts.title or source.stem, "artist": facts.artist}
+    tags = {"title": facts.title or Path(clean_name(source.name)).stem, "artist": facts.artist}
     plan = {**options.as_dict(), **engine_settings(engine_threads()), "input": str(source), "tags": tags}
     with _workplace(folder) as workplace:
         return _run(plan, options, workplace, folder, on_progress, engine)

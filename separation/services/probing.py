@@ -18,7 +18,6 @@ from separation.services.costs import process_limit
 logger = logging.getLogger(__name__)
 
 MIB = 1024**2
-PROBE_BYTES = 96 * MIB
 PROBE_LIMIT_BYTES = 768 * MIB
 PROBE_SECONDS = 240.0
 SERVER_AT_FAULT = {ReasonCode.FFMPEG_MISSING: 503, ReasonCode.DISK_FULL: 507, ReasonCode.FILE_MISSING: 500}

@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import Sum
 
-from memory.estimates import estimate as calibrated
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Track, track_path
 from separation.services import storing
+from separation.services.costs import operation_bytes
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
-from separation.services.probing import PROBE_BYTES, PROBE_SECONDS, Facts, examine
+from separation.services.probing import PROBE_SECONDS, Facts, examine
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -66,13 +66,14 @@ def delete_track(track: Track) -> None:
 
 def probe_file(path: Path, owner: str) -> Facts:
     """The facts of a file, once there is memory to examine it. Raises `ServiceError`."""
-    expected = calibrated("probe", {}, default_bytes=PROBE_BYTES)
+    expected = operation_bytes("probe")
     limiter = ConcurrentOperationLimiter()
     try:
         with limiter.admitted(
             kind="probe", key=f"probe {uuid4()}", bytes=expected, owner=owner, lease_seconds=PROBE_SECONDS + 10
-        ):
+        ) as held:
             examined = examine(path)
+            limiter.release(held.pk, peak_bytes=examined.peak_bytes)
     except NotAdmitted as refusal:
         raise ServiceError(ReasonCode.BUSY, http_status=503, retry_after=refusal.retry_after) from refusal
     record_peak("probe", {}, estimated=expected, observed=examined.peak_bytes)

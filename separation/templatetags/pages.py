@@ -47,6 +47,12 @@ def model_label(name: str) -> str:
 
 
 @register.filter
+def codec_label(codec: str) -> str:
+    """`pcm_s24le` as "PCM": the rest is ffmpeg's concern."""
+    return "PCM" if codec.startswith("pcm_") else codec
+
+
+@register.filter
 def stem_label(name: str) -> str:
     """`vocals` as "Vocals", `no_vocals` as "Without vocals"."""
     return f"Without {name[3:]}" if name.startswith("no_") else name.capitalize()

@@ -16,10 +16,12 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from separation import demo, services
+from separation.api.refusals import refusals_on_record
 from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
 from separation.options import SeparationOptions
+from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.people import signed_in
 
@@ -30,6 +32,7 @@ FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
 @csrf_exempt  # checked in the inner view: the check reads the body, which must be refused by length before
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes_work("upload")
 def home(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and _body_length(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
         return render(request, "errors/413.html", {"limit": settings.MAX_UPLOAD_BYTES}, status=413)
@@ -69,13 +72,15 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
 
 
 def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
-    user = signed_in(request)
-    track = services.create_track(user, Path(file.temporary_file_path()), file.name or "track", move=True)
+    user, path, name = signed_in(request), Path(file.temporary_file_path()), file.name or "track"
+    with refusals_on_record(user, name, path):
+        track = services.create_track(user, path, name, move=True)
     return services.submit(user, track, options)
 
 
 @login_required
 @require_POST
+@takes_work("separate")
 def try_demo(request: HttpRequest) -> HttpResponse:
     try:
         job = demo.separate_demo(signed_in(request))

@@ -1,8 +1,10 @@
 """The jobs a person has: list, one job's page, cancel, retry, delete. Owns requests and pages only."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
@@ -16,6 +18,7 @@ from separation import catalog, services
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
 from separation.templatetags.pages import vocals_first
+from separation.views.busy import takes_work
 from separation.views.confirming import ask, confirmed
 from separation.views.paging import newest_first
 from separation.views.people import own, signed_in
@@ -54,7 +57,7 @@ def job_context(job: SeparationJob) -> dict[str, Any]:
         "position": services.queue_position(job) if waiting else None,
         "waiting_reason": services.waiting_reason(job) if waiting else "",
         "took": _seconds_taken(job),
-        "better_model": _better_model(job),
+        **_better_model(job),
     }
 
 
@@ -62,10 +65,13 @@ def _seconds_taken(job: SeparationJob) -> float | None:
     return (job.finished_at - job.started_at).total_seconds() if job.started_at and job.finished_at else None
 
 
-def _better_model(job: SeparationJob) -> str:
-    """The label of the model for release quality, for a job made with one that is not; else empty."""
+def _better_model(job: SeparationJob) -> dict[str, Any]:
+    """The model for release quality and whether it is here, for a job made with one that is not; else nothing."""
     used = catalog.MODELS.get(job.model)
-    return "" if used is None or used.release_quality else catalog.MODELS[catalog.RELEASE_MODEL].label
+    if used is None or used.release_quality:
+        return {}
+    ready = catalog.is_ready(catalog.RELEASE_MODEL, Path(settings.MODEL_DIR))
+    return {"better_model": catalog.MODELS[catalog.RELEASE_MODEL], "better_ready": ready}
 
 
 def _in_model_order(job: SeparationJob) -> list[Any]:
@@ -101,6 +107,7 @@ def cancel_job(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @login_required
 @require_POST
+@takes_work("separate")
 def retry_job(request: HttpRequest, pk: Any) -> HttpResponse:
     job = _own_job(request, pk)
     _carry_out(request, lambda: services.retry(job), "It is in the queue again.")

@@ -14,6 +14,7 @@ from separation import services
 from separation.errors import ServiceError
 from separation.forms import OptionsForm
 from separation.models import Track
+from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.confirming import ask, confirmed
 from separation.views.paging import newest_first
@@ -31,6 +32,7 @@ def track_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@takes_work("separate")
 def separate_track(request: HttpRequest, pk: Any) -> HttpResponse:
     track = own(request, Track.objects.all(), pk)
     form = OptionsForm(request.POST or None)

@@ -50,6 +50,15 @@ export function showRelativeTimes(root = document) {
   }
 }
 
+/** Moments in the time zone and the manner of whoever looks; the server writes its own. */
+export function showTimes(root = document) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[data-at]")) {
+    time.title ||= time.textContent;
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
 async function copy(event) {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -67,6 +76,7 @@ export function start() {
   document.addEventListener("submit", holdWhileSending);
   document.addEventListener("click", copy);
   addEventListener("pageshow", release);
+  showTimes();
   showRelativeTimes();
-  setInterval(showRelativeTimes, 30_000);
+  setInterval(() => showRelativeTimes(), 30_000);
 }

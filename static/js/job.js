@@ -1,7 +1,7 @@
 // The job page: follows a job until it has ended, then shows what the server made of it. The mixer has its own file.
 
 import { call } from "./api.js";
-import { announce, start } from "./common.js";
+import { announce, showTimes, start } from "./common.js";
 import { Mixer } from "./mixer.js";
 import { about, bytes, capital } from "./wording.js";
 
@@ -86,7 +86,7 @@ function eta(job) {
 }
 
 function place(position) {
-  return position === 1 ? "next in the queue" : `${position} in the queue`;
+  return position === 1 ? "next in the queue" : `number ${position} in the queue`;
 }
 
 function showMemory(memory, state) {
@@ -116,6 +116,7 @@ async function swap() {
   article = fresh;
   article.querySelector("details").open = open ?? false;
   document.title = page.title;
+  showTimes(article);
   etag = "";
   announce(`${article.dataset.name}: ${article.dataset.state}`);
   return mix();

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from memory.probes.sharing import one_memory
 from separation.ffmpeg import find_ffmpeg
 
 INTERVAL = 0.05
@@ -50,13 +51,17 @@ class TreeSampler(threading.Thread):
 
 
 def tree_rss(pid: int) -> int:
-    """Summed RSS of the process and its descendants, 0 when it is gone."""
+    """Summed RSS of the process and its descendants, 0 when it is gone.
+
+    One that is being started is in its parent's memory for a moment, and is not counted a second time.
+    """
     total = 0
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             try:
-                total += process.memory_info().rss
+                if not one_memory(process.pid, process.ppid()):
+                    total += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
     except psutil.NoSuchProcess:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -283,3 +286,26 @@ def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finis
     page.get_by_role("button", name="Play").click()
     wait_until(page, "document.querySelector('audio').currentTime > 9.5")
     assert page.screenshot(path=folder / "screenshot.png").startswith(b"\x89PNG")
+
+
+def test_the_list_of_jobs_follows_them_without_a_reload(page: Page, site: Site, tmp_path: Path) -> None:
+    choose(page, write_song(tmp_path / "Followed.wav", 20, seed=8))
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.goto(f"{site.url}/jobs/")
+    page.evaluate("window.sameDocument = true")
+    item = page.locator("a.item", has_text="Followed.wav")
+    expect(item.locator(".state.succeeded")).to_have_text("Succeeded", timeout=JOB_SECONDS)
+    expect(page.locator("#announce")).to_contain_text("Followed.wav: Succeeded")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_moments_are_shown_in_the_time_of_whoever_looks(open_page: OpenPage, site: Site, finished: str) -> None:
+    page = log_in(open_page(timezone_id="Asia/Tokyo", locale="en-US"), site)
+    page.goto(finished)
+    page.get_by_text("Details").click()
+    shown = page.locator("time[data-at]").first
+    expect(shown).to_have_attribute("title", re.compile(" UTC$"))
+    moment = datetime.fromisoformat(shown.get_attribute("datetime") or "")
+    there = moment.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"{there:%b} {there.day}, {there.year}, {there.hour % 12 or 12}:{there:%M:%S}" in shown.inner_text()

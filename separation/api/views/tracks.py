@@ -17,6 +17,7 @@ from separation.api.multipart import RawBody, Received, received_file
 from separation.api.pagination import Page
 from separation.api.parameters import CURSOR_PARAMETERS, IDEMPOTENCY_KEY, check_known
 from separation.api.problems import not_found
+from separation.api.refusals import refusals_on_record
 from separation.api.serializers import TrackPage, TrackSerializer
 from separation.models import Track
 from separation.uploads import limits
@@ -63,7 +64,8 @@ class TrackList(ApiView):
             return once(request._request, self.user, mark, lambda: self._create(received))
 
     def _create(self, received: Received) -> Response:
-        track = services.create_track(self.user, received.path, received.name, sha256=received.sha256)
+        with refusals_on_record(self.user, received.name, received.path):
+            track = services.create_track(self.user, received.path, received.name, sha256=received.sha256)
         track.refresh_from_db()
         location = f"/api/v1/tracks/{track.pk}/"
         return Response(TrackSerializer(track).data, status=201, headers={"Location": location})

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from memory.quantities import format_bytes
+from memory.text import printable
 from separation.errors import ServiceError
 from separation.options import CLIP_MODES, PRESETS, SeparationOptions
 from separation.services.offline import Separated, separate_file
@@ -78,7 +79,7 @@ class Command(BaseCommand):
         return chosen
 
     def _separate(self, task: Task, chosen: SeparationOptions, as_json: bool) -> bool:
-        bar = ProgressBar(task.source.name, enabled=not as_json and sys.stderr.isatty())
+        bar = ProgressBar(printable(task.source.name), enabled=not as_json and sys.stderr.isatty())
         try:
             done = separate_file(task.source, chosen, task.folder, on_progress=bar.show)
         except ServiceError as refusal:
@@ -93,7 +94,7 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps({"file": str(task.source), "code": refusal.code, "message": refusal.message}))
         else:
-            self.stderr.write(f"{task.source}: {refusal.message} ({refusal.code})")
+            self.stderr.write(printable(f"{task.source}: {refusal.message} ({refusal.code})"))
 
 
 class ProgressBar:
@@ -138,7 +139,7 @@ def _comma_list(text: str) -> list[str]:
 
 def _line(task: Task, chosen: SeparationOptions, done: Separated) -> str:
     took = f"{done.seconds:.1f} s, {format_bytes(done.peak_bytes)}"
-    return f"{task.source} -> {task.folder}{os.sep} ({', '.join(done.stems)}; {chosen.model}, {took})"
+    return printable(f"{task.source} -> {task.folder}{os.sep} ({', '.join(done.stems)}; {chosen.model}, {took})")
 
 
 def _json_line(task: Task, chosen: SeparationOptions, done: Separated) -> str:

@@ -15,6 +15,8 @@ from separation.models import SeparationJob, Track, track_path
 from separation.services import staging, stopping, submit
 from separation.services.running import JobRunner
 from separation.services.submission import parse_options
+from tests.acceptance.instance import SMALL
+from tests.benchmarks.standins import write_standin
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_engine.py")))
 
@@ -28,6 +30,26 @@ def folders(tmp_path: Path, settings) -> Iterator[None]:  # type: ignore[no-unty
     stopping.withdraw()
     yield
     stopping.withdraw()
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_standin(folder, "htdemucs", overrides=SMALL)
+    return folder
+
+
+@pytest.fixture
+def small_model(model_dir: Path, settings) -> None:  # type: ignore[no-untyped-def]
+    """A real network, small and of random weights, as htdemucs."""
+    settings.MODEL_DIR, settings.PROCESS_MEMORY_LIMIT_MB = model_dir, 2000
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture

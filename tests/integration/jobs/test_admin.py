@@ -150,3 +150,28 @@ def test_jobs_made_in_bulk_are_listed_and_deleted_again(staff: Client) -> None:
     assert "Made in bulk" in page and "memory_limit" in page and SeparationJob.objects.count() == 120
     call_command("make_jobs", delete=True)
     assert not SeparationJob.objects.exists()
+
+
+def test_a_finished_job_says_where_its_stems_are_kept_and_links_to_nothing_that_is_not_served(
+    staff: Client, make_job: MakeJob, runner: JobRunner
+) -> None:
+    job = make_job()
+    runner.run_all()
+    stem = job.stems.get(name="vocals")
+    for url in (
+        reverse("admin:separation_separationjob_change", args=[job.pk]),
+        reverse("admin:separation_track_change", args=[job.track_id]),
+    ):
+        page = staff.get(url).content.decode()
+        assert 'href="/media/' not in page
+    assert (
+        str(stem.file.name)
+        in staff.get(reverse("admin:separation_separationjob_change", args=[job.pk])).content.decode()
+    )
+
+
+def test_events_are_told_apart_by_the_second(staff: Client, make_job: MakeJob) -> None:
+    job = make_job()
+    event = job.events.get(kind="submitted")
+    page = staff.get(reverse("admin:separation_separationjob_change", args=[job.pk])).content.decode()
+    assert f"{event.at:%Y-%m-%d %H:%M:%S}" in page

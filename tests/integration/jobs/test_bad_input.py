@@ -15,32 +15,11 @@ from separation.models import JobState, SeparationJob, Track
 from separation.services import create_track, parse_options, submit
 from separation.services.children import ENGINE
 from separation.services.running import JobRunner
-from tests.acceptance.instance import SMALL
-from tests.benchmarks.standins import write_standin
 
 from .bad_files import ACCEPTED, REFUSED, Make, tone, write_wav
 from .conftest import staged, stored
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    write_standin(folder, "htdemucs", overrides=SMALL)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def small_model(model_dir: Path, settings) -> None:  # type: ignore[no-untyped-def]
-    settings.MODEL_DIR, settings.PROCESS_MEMORY_LIMIT_MB = model_dir, 2000
-
-
-@pytest.fixture
-def uploads(tmp_path: Path) -> Path:
-    folder = tmp_path / "uploads"
-    folder.mkdir()
-    return folder
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_model")]
 
 
 def run(track: Track, engine: tuple[str, ...] = ENGINE, **asked: object) -> SeparationJob:

@@ -86,6 +86,21 @@ def test_a_bad_file_is_named_with_its_reason_and_the_others_get_a_folder_each(
 
 
 @pytest.mark.parametrize(
+    "name", ["a\r\nb.wav", "\x1b[2Jgone.wav", "x\u202egpj.wav", os.fsdecode(b"latin-\xe9.wav"), "-rf.wav"]
+)
+def test_a_hostile_name_commands_neither_the_terminal_nor_the_folder(
+    name: str, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    song.rename(name)
+    call_command("separate", "--", name, model="htdemucs", two_stems="vocals", out=Path("out"))
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 1 and shown.strip().isprintable()
+    (folder,) = Path("out").iterdir()
+    assert folder.name.isprintable() and len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
     ("asked", "says"),
     [
         ({"model": "spleeter"}, "There is no model"),

@@ -75,6 +75,12 @@ def test_success_needs_the_fence_and_writes_stems_with_it(job: SeparationJob, fe
     assert job.lease_expires_at is None and job.finished_at is not None
 
 
+def test_progress_never_shows_more_memory_in_use_than_the_peak(job: SeparationJob, fence: Fence) -> None:
+    states.progressed(fence, phase="separating", progress=0.1, eta_seconds=None, current_bytes=70)
+    states.progressed(fence, phase="separating", progress=0.2, eta_seconds=None, current_bytes=50)
+    assert (reread(job).current_bytes, job.peak_bytes) == (50, 70)
+
+
 def test_success_after_the_fence_is_lost_writes_nothing(job: SeparationJob, fence: Fence) -> None:
     states.requeue(fence, reason="lost_worker")
     claim(job, number=1)

@@ -105,3 +105,10 @@ for _ in range(4):
 """
 
 SLEEPS = "import time; time.sleep(60)"
+
+STARTS_PROGRAMS = """
+import subprocess
+held = b"x" * (150 << 20)
+for _ in range(200):
+    subprocess.run(["true"], check=True)
+"""

@@ -70,6 +70,12 @@ def test_pages_shared_with_forks_are_counted_once(lab: Lab) -> None:
     assert outcome.peak_bytes < 420 * MIB
 
 
+def test_a_program_is_not_counted_twice_while_it_starts_another(lab: Lab) -> None:
+    outcome = lab.run(children.STARTS_PROGRAMS, limit_mb=250)
+    assert outcome.reason is EndReason.COMPLETED
+    assert outcome.peak_bytes < 200 * MIB
+
+
 def test_pages_that_forks_stop_sharing_are_counted(lab: Lab) -> None:
     outcome = lab.run(children.UNSHARES_IN_FORKS, limit_mb=200)
     assert outcome.reason is EndReason.MEMORY_LIMIT

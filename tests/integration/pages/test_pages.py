@@ -8,6 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
+from memory.monitor import MemoryMonitor
+from separation import catalog
+from separation.api import gate
 from separation.models import JobState, SeparationJob, Track
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
@@ -58,7 +61,7 @@ def test_no_page_needs_inline_scripts_or_styles(page: Client, finished: Separati
 def test_empty_lists_say_so_and_lead_on(page: Client) -> None:
     assert "Nothing separated yet." in text(page, "/jobs/")
     assert "No track uploaded yet." in text(page, "/tracks/")
-    assert "No job is failed." in text(page, "/jobs/?state=failed")
+    assert "No failed jobs." in text(page, "/jobs/?state=failed")
 
 
 def test_the_models_that_cannot_be_used_are_shown_but_not_offered(page: Client) -> None:
@@ -94,7 +97,11 @@ def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: 
     assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
 
 
-def test_what_the_small_model_made_points_to_the_better_one(page: Client, finished: SeparationJob) -> None:
+def test_what_the_small_model_made_points_to_the_better_one(
+    page: Client, finished: SeparationJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "HT Demucs, once <code>manage.py fetch_model htdemucs</code>" in text(page, f"/jobs/{finished.pk}")
+    monkeypatch.setattr(catalog, "is_ready", lambda name, folder: True)
     assert "For release quality, separate again with HT Demucs." in text(page, f"/jobs/{finished.pk}")
     SeparationJob.objects.update(model="htdemucs")
     assert "For release quality" not in text(page, f"/jobs/{finished.pk}")
@@ -199,6 +206,21 @@ def test_deleting_a_track_asks_then_deletes_all_of_it(page: Client, finished: Se
     assert not Track.objects.exists() and not SeparationJob.objects.exists()
 
 
+@pytest.mark.parametrize("path", ["/", "/demo/", "/jobs/{job}/retry/", "/tracks/{track}/separate/"])
+def test_no_page_takes_work_while_the_process_holds_too_much(
+    page: Client, make_job: MakeJob, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = MemoryMonitor(limit=1, warning_threshold=1, check_interval=7)
+    monkeypatch.setattr(gate, "monitor", lambda: full)
+    job = make_job(JobState.FAILED)
+    response = page.post(path.format(job=job.pk, track=job.track_id))
+    assert (response.status_code, response["Retry-After"]) == (503, "7")
+    assert "this server process holds" in response.content.decode()
+    assert page.get("/").status_code == 200
+    job.refresh_from_db()
+    assert (job.state, SeparationJob.objects.count()) == (JobState.FAILED, 1)
+
+
 @pytest.mark.parametrize("path", ["/demo/", "/jobs/{}/cancel/", "/jobs/{}/delete/", "/logout/"])
 def test_nothing_is_changed_by_following_a_link(page: Client, make_job: MakeJob, path: str) -> None:
     assert page.get(path.format(make_job().pk)).status_code == 405
@@ -269,3 +291,11 @@ def test_someone_elses_token_cannot_be_revoked(page: Client, stranger: User) -> 
 def test_an_incomplete_token_form_is_shown_again(page: Client, musician: User, form: dict[str, Any]) -> None:
     assert page.post("/account/tokens/", form).status_code == 400
     assert not musician.access_tokens.exists()
+
+
+def test_the_icon_that_browsers_ask_for_is_there(client: Client, musician: User) -> None:
+    assert client.get("/favicon.ico")["Location"].endswith(".svg")
+
+
+def test_moments_are_written_with_their_zone_for_whoever_has_no_scripts(page: Client, finished: SeparationJob) -> None:
+    assert re.search(r"<time datetime=[^>]* data-at>[^<]* UTC</time>", text(page, f"/jobs/{finished.pk}"))

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from memory.monitor import MemoryMonitor
 from memory.quantities import MIB
 from tests.unit.memory_processes.trees import bare_machine
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Own:
@@ -42,6 +46,15 @@ def test_over_its_limit_a_process_refuses_with_numbers_and_a_time(monitor: Memor
     assert not answer.ok
     assert answer.reason == "this server process holds 1001 MB, and its limit is 1000 MB"
     assert answer.retry_after == 10
+
+
+def test_work_that_does_not_fit_under_the_limit_is_refused_with_what_it_needs(monitor: MemoryMonitor, own: Own) -> None:
+    own.mb = 700
+    assert monitor.accepting_work(300 * MIB).ok
+    answer = monitor.accepting_work(301 * MIB)
+    assert not answer.ok
+    assert answer.reason == "this server process holds 700 MB and needs 301 MB more, and its limit is 1000 MB"
+    assert monitor.accepting_work().ok
 
 
 def test_once_over_it_takes_work_only_below_the_warning_threshold(monitor: MemoryMonitor, own: Own) -> None:
@@ -96,3 +109,14 @@ def test_this_process_is_read_for_real() -> None:
     assert reading.pid == os.getpid()
     assert 10 * MIB < reading.rss <= reading.peak
     assert reading.uss is not None and 0 < reading.uss <= reading.rss + MIB
+
+
+def test_what_a_process_was_before_it_became_this_program_is_not_its_peak() -> None:
+    code = """
+import os, sys
+held = b"x" * (150 << 20)
+report = "from memory.monitor import MemoryMonitor; print(MemoryMonitor().own_process().peak)"
+os.execv(sys.executable, [sys.executable, "-c", report])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 100 * MIB

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memory.probes.sharing import one_memory
 from memory.probes.tree import ProcTree, PsutilTree, Reading, Tree, default_reader, tree_for
 from memory.quantities import KIB, MIB
 from tests.unit.memory_processes.trees import write
@@ -76,6 +77,33 @@ def test_shares_are_read_from_the_rollup(proc: Path) -> None:
     write(proc, {"11/smaps_rollup": ROLLUP})
     tree = ProcTree(str(proc))
     assert (tree.pss(11), tree.uss(11)) == (125 * KIB, 70 * KIB)
+
+
+def test_a_child_that_still_runs_in_its_parents_memory_holds_nothing(proc: Path) -> None:
+    sizes = "VmPeak:\t 900 kB\n" + STATUS.removeprefix("Name:\tx\n")
+    write(proc, {"11/status": f"Name:\tx\nPPid:\t10\n{sizes}", "12/status": f"Name:\tx\nPPid:\t11\n{sizes}"})
+    write(proc, {"12/smaps_rollup": ROLLUP})
+    tree = ProcTree(str(proc))
+    assert (tree.reading(12), tree.pss(12), tree.uss(12)) == (Reading(0), 0, 0)
+
+
+def test_a_fork_of_a_little_other_size_holds_what_it_shows(proc: Path) -> None:
+    sizes = "VmPeak:\t 900 kB\n" + STATUS.removeprefix("Name:\tx\n")
+    other = sizes.replace("200 kB", "196 kB")
+    write(proc, {"11/status": f"Name:\tx\nPPid:\t10\n{sizes}", "12/status": f"Name:\tx\nPPid:\t11\n{other}"})
+    reading = ProcTree(str(proc)).reading(12)
+    assert reading is not None and reading.rss == 196 * KIB
+
+
+def test_the_kernel_tells_one_address_space_from_two() -> None:
+    if one_memory(os.getpid(), os.getpid()) is None:
+        pytest.skip("this kernel does not answer kcmp(2)")
+    assert one_memory(os.getpid(), os.getpid()) is True
+    assert one_memory(os.getpid(), os.getppid()) is False
+
+
+def test_where_the_kernel_says_nothing_nothing_is_assumed() -> None:
+    assert one_memory(os.getpid(), 2**30) is None
 
 
 @pytest.mark.parametrize("tree", [ProcTree(), PsutilTree()], ids=["proc", "psutil"])

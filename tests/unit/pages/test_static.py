@@ -84,6 +84,11 @@ def test_a_hundred_percent_means_done(fraction: float | None, words: int) -> Non
     assert pages.percent(fraction) == words
 
 
+@pytest.mark.parametrize(("codec", "label"), [("pcm_s16le", "PCM"), ("flac", "flac"), ("", "")])
+def test_uncompressed_sound_has_one_name(codec: str, label: str) -> None:
+    assert pages.codec_label(codec) == label
+
+
 def test_options_are_described_in_one_line() -> None:
     options = {"preset": "best", "two_stems": "vocals", "format": "mp3", "quality": {"bitrate": 320}}
     assert pages.describe_options(options) == "best · vocals and the rest · MP3 320 kbit/s"
