@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
 
@@ -24,6 +23,7 @@ from separation.errors import ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
+from separation.services.durability import durable
 from separation.services.numbers import whole
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def submit(
     needs = estimate(track, options, limiter=limiter)
     if not needs.fits:
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
-    with transaction.atomic():
+    with durable():
         check_quotas(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
         states.submitted(job)

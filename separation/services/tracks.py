@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from django.db import transaction
 from django.db.models import Sum
 
 from memory.estimates import estimate as calibrated
@@ -21,6 +20,7 @@ from memory.streaming import StreamingFileHandler
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Track, track_path
 from separation.services import storing
+from separation.services.durability import durable
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
 from separation.services.probing import PROBE_BYTES, PROBE_SECONDS, Facts, examine
@@ -133,7 +133,7 @@ def _store(track: Track, path: Path, *, move: bool) -> None:
     except OSError as error:
         raise storing.storage_error(error) from error
     try:
-        with transaction.atomic():
+        with durable():
             track.save(force_insert=True)
     except BaseException:
         storing.remove(storage, [track.file.name])

@@ -1,4 +1,4 @@
-"""Uploads: `python -m tests.benchmarks.uploads [--gigabytes 5] [--kills 200]`.
+"""Uploads: `python -m tests.benchmarks.uploads [--tables speeds growth at_once kills] [--gigabytes 5] [--kills 200]`.
 
 Throughput of one connection in pieces of 8 and 64 MB, with each PATCH synced to the disk and without, beside
 @tus/server (which syncs nothing) in the same run with the same sender; memory of the web process over it all;
@@ -37,6 +37,7 @@ GROWTH_GOAL = 10 * MIB
 SYNCED_GOAL, UNSYNCED_GOAL = 0.7, 1.0
 AT_ONCE, AT_ONCE_BYTES = 100, 20 * MIB
 KILLED_BYTES = 3 * MIB
+TABLES = ("speeds", "growth", "at_once", "kills")
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ class Report:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.uploads", description=__doc__)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--gigabytes", type=float, default=5.0)
     parser.add_argument("--speed-gigabytes", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=3)
@@ -297,10 +299,14 @@ def main(argv: list[str] | None = None) -> int:
     report = Report(options.json)
     with tempfile.TemporaryDirectory(prefix="stemsite-uploads-", dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
-        report.speeds(list(speeds(folder, int(options.speed_gigabytes * GIB), options.runs)))
-        report.growth(growth(folder, int(options.gigabytes * GIB)))
-        report.at_once(*at_once(folder))
-        report.kills(kills(folder, options.kills, report.say))
+        if "speeds" in options.tables:
+            report.speeds(list(speeds(folder, int(options.speed_gigabytes * GIB), options.runs)))
+        if "growth" in options.tables:
+            report.growth(growth(folder, int(options.gigabytes * GIB)))
+        if "at_once" in options.tables:
+            report.at_once(*at_once(folder))
+        if "kills" in options.tables:
+            report.kills(kills(folder, options.kills, report.say))
     return report.end()
 
 
