@@ -200,9 +200,9 @@ class Kills:
     lost: int = 0
 
 
-def kills(folder: Path, count: int, show: Callable[[str], None]) -> Kills:
+def kills(folder: Path, count: int, seed: int, show: Callable[[str], None]) -> Kills:
     """`count` uploads, each with one SIGKILL of the web process at a random moment, then resumed."""
-    found, dice = Kills(), random.Random(4)
+    found, dice = Kills(), random.Random(seed)
     with stemsite(folder / "killed") as (server, token):
         wire = Wire(server, token)
         for number in range(count):
@@ -294,6 +294,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--speed-gigabytes", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=4, help="of the moments of the kills")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     report = Report(options.json)
@@ -306,7 +307,7 @@ def main(argv: list[str] | None = None) -> int:
         if "at_once" in options.tables:
             report.at_once(*at_once(folder))
         if "kills" in options.tables:
-            report.kills(kills(folder, options.kills, report.say))
+            report.kills(kills(folder, options.kills, options.seed, report.say))
     return report.end()
 
 

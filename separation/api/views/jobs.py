@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -104,11 +105,14 @@ def _wanted_track(view: ApiView, body: dict[str, Any]) -> Track:
     return track
 
 
+def created_last_minute(user: User) -> int:
+    """How many jobs the user has asked for in the last minute."""
+    return SeparationJob.objects.filter(owner=user, created_at__gt=timezone.now() - timedelta(minutes=1)).count()
+
+
 def _check_rate(view: ApiView) -> None:
     most = whole("JOB_CREATIONS_PER_MINUTE")
-    since = timezone.now() - timedelta(minutes=1)
-    used = SeparationJob.objects.filter(owner=view.user, created_at__gt=since).count() if most else 0
-    if most and used >= most:
+    if most and (used := created_last_minute(view.user)) >= most:
         raise limited(429, "throttled", "job_creations_per_minute", most, used, retry_after=60)
 
 
