@@ -126,11 +126,11 @@ def _track(owner: User, original_name: str, size: int, digest: str, facts: Facts
 
 def _store(track: Track, path: Path, *, move: bool) -> None:
     storage = track.file.storage
-    source = (storing.MovedFile if move else storing.StreamedFile)(path)
     name = track_path(track, path.name)
     try:
         if storage.exists(name):  # left by an earlier, interrupted try with this id
             storage.delete(name)
+        source = (storing.MovedFile if move else storing.StreamedFile)(path)
         track.file.name = storing.store(storage, name, source)
     except OSError as error:
         raise storing.storage_error(error) from error
