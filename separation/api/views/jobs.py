@@ -197,7 +197,10 @@ class JobBatch(ApiView):
 class JobDetail(ApiView):
     @extend_schema(operation_id="get_job", responses=JobSerializer, tags=["jobs"])
     def get(self, request: Request, id: UUID) -> Response:
-        """Follow a job. Ask again after `Retry-After` seconds, with `If-None-Match`, until it is finished."""
+        """Follow a job until it is finished. Ask again after `Retry-After` seconds with `If-None-Match`: a 304 says that
+        nothing has changed. To be told rather than to ask, name a `webhook_url` or make a webhook. There is no stream
+        of events: each listener would keep one of the server's threads.
+        """
         return shown(own_job(self, id))
 
     @extend_schema(operation_id="delete_job", responses={204: OpenApiResponse(description="gone")}, tags=["jobs"])
