@@ -197,7 +197,7 @@ class JobBatch(ApiView):
 class JobDetail(ApiView):
     @extend_schema(operation_id="get_job", responses=JobSerializer, tags=["jobs"])
     def get(self, request: Request, id: UUID) -> Response:
-        """Follow a job until it is finished. Ask again after `Retry-After` seconds with `If-None-Match`: a 304 says that
+        """Follow a job until it is finished. Ask again after `Retry-After` seconds with `If-None-Match`: 304 says that
         nothing has changed. To be told rather than to ask, name a `webhook_url` or make a webhook. There is no stream
         of events: each listener would keep one of the server's threads.
         """
