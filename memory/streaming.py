@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from memory.conf import memory_settings
+from memory.writeback import EarlyWrites
 
 STALE_SUFFIXES = (".part", ".tmp")
 
@@ -53,10 +54,12 @@ class StreamingFileHandler:
         limit: int,
         on_chunk: Callable[[bytes], object] | None = None,
         sync: bool = True,
+        early: bool = False,
     ) -> int:
         """Write `source` to `target` from `offset` on, at most `limit` bytes, and flush it to the disk.
 
-        Without `sync` flushing is left to the caller, who may choose when.
+        Without `sync` flushing is left to the caller, who may choose when. With `early` the disk is kept busy
+        meanwhile, so that a flush has little left to do.
 
         Bytes after `offset` that an interrupted append left are cut off first, so only what the caller has
         committed counts. A source that ends early is no error: what came is kept and its length returned.
@@ -69,17 +72,27 @@ class StreamingFileHandler:
             OSError: the disk is full, or cannot be written; what was written before stays, uncommitted.
         """
         with _open_at(target, offset) as file:
+            ahead = EarlyWrites(file.fileno(), offset) if early else None
             try:
-                return self._pump(source, file, limit, on_chunk)
+                return self._pump(source, file, limit, on_chunk, ahead)
             finally:
                 if sync:
                     _flush(file)
 
-    def _pump(self, source: Readable, file: BinaryIO, limit: int, on_chunk: Callable[[bytes], object] | None) -> int:
+    def _pump(
+        self,
+        source: Readable,
+        file: BinaryIO,
+        limit: int,
+        on_chunk: Callable[[bytes], object] | None,
+        ahead: EarlyWrites | None = None,
+    ) -> int:
         written = 0
         while written < limit and (chunk := source.read(min(self.chunk_size, limit - written))):
             _write_all(file, chunk)
             written += len(chunk)
+            if ahead is not None:
+                ahead.note(len(chunk))
             if on_chunk is not None:
                 on_chunk(chunk)
         return written

@@ -4,6 +4,7 @@ Owns the vocabulary shared by models, services, engine, API and pages. Owns no h
 """
 # ruff: noqa: E501
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -79,11 +80,20 @@ SENTENCES: dict[str, str] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A limit by its name in `/api/v1/limits/`, its value, and what is in use or was asked for, in its own unit."""
+
+    name: str
+    value: float
+    used: float
+
+
 class ServiceError(Exception):
     """A refusal that a person can act on. `code` is stable; `message` is a sentence; `field` names the input.
 
     `http_status` from 500 on says that the server is at fault and the same may succeed later; `retry_after` is in
-    seconds, 0 where nothing can be said.
+    seconds, 0 where nothing can be said. `limit` is the one that was in the way, if one was.
     """
 
     def __init__(
@@ -94,10 +104,12 @@ class ServiceError(Exception):
         http_status: int = 422,
         field: str | None = None,
         retry_after: int = 0,
+        limit: Limit | None = None,
     ) -> None:
         self.code = str(code)
         self.message = message or SENTENCES.get(self.code, "The request could not be carried out.")
         self.http_status = http_status
         self.field = field
         self.retry_after = retry_after
+        self.limit = limit
         super().__init__(self.message)

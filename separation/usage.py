@@ -8,12 +8,12 @@ from django.contrib.auth.models import User
 from django.db.models import Sum
 from django.db.models.functions import Now
 
-from separation.models import JobState, SeparationJob, Track
+from separation.models import JobState, SeparationJob, Stem, Track
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes kept as tracks, minutes of music submitted in the last day, jobs waiting. A limit of 0 means none."""
+    """Bytes kept, minutes of music submitted in the last day, jobs waiting. A limit of 0 means none."""
 
     stored_bytes: int
     stored_limit: int
@@ -23,12 +23,19 @@ class Usage:
     waiting_limit: int
 
 
+def stored_bytes(user: User) -> int:
+    """Bytes of the user's originals and stems."""
+    tracks = Track.objects.filter(owner=user).aggregate(n=Sum("size", default=0))["n"]
+    stems = Stem.objects.filter(job__owner=user).aggregate(n=Sum("size", default=0))["n"]
+    return int(tracks + stems)
+
+
 def usage_of(user: User) -> Usage:
     """The figures as the services count them when they refuse."""
     jobs = SeparationJob.objects.filter(owner=user)
     seconds = jobs.filter(created_at__gt=Now() - timedelta(days=1)).aggregate(s=Sum("track__duration_seconds"))["s"]
     return Usage(
-        stored_bytes=Track.objects.filter(owner=user).aggregate(total=Sum("size"))["total"] or 0,
+        stored_bytes=stored_bytes(user),
         stored_limit=int(settings.QUOTA_BYTES_PER_USER),
         minutes_today=(seconds or 0) / 60,
         minutes_limit=int(settings.QUOTA_MINUTES_PER_DAY),

@@ -16,7 +16,9 @@ loglevel = "warning"
 
 
 def post_worker_init(_worker: object) -> None:
-    """Each web process says that it is there, and how much memory it holds."""
+    """Each web process says that it is there, and how much memory it holds; and speaks in problem documents."""
     from memory.registration import keep_registered
+    from stemsite.refusals import install
 
+    install()
     keep_registered("web")

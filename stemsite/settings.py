@@ -9,7 +9,7 @@ from socket import gethostname
 
 import environ
 
-from stemsite.instance import instance_secret, prepare_folders
+from stemsite.instance import file_storage, instance_secret, prepare_folders
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -110,7 +110,9 @@ CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{DATA_DIR 
 
 # --- files
 STORAGES = {
-    "default": env.json("DEFAULT_STORAGE", default={"BACKEND": "django.core.files.storage.FileSystemStorage"}),
+    "default": file_storage(
+        env.json("DEFAULT_STORAGE", default={"BACKEND": "django.core.files.storage.FileSystemStorage"})
+    ),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"

@@ -35,6 +35,8 @@ MEANINGS: dict[str, str] = {
     "not_acceptable": "The answer cannot be given in any of the accepted media types.",
     "unsupported_media_type": "The body's media type is not one that this address takes.",
     "body_too_large": "The body is larger than is allowed here.",
+    "uri_too_long": "The address is longer than is read here.",
+    "headers_too_large": "The headers are larger, or more, than are read here.",
     "length_required": "Send a Content-Length; bodies of unknown length are not taken here.",
     "throttled": "Too many requests of this kind. Wait, then try again.",
     "idempotency_conflict": "A request with this Idempotency-Key is still being worked on.",
@@ -104,7 +106,10 @@ class Problem(Exception):
 def from_service_error(error: ServiceError) -> Problem:
     """The problem that a refusal by a service is."""
     headers = {"Retry-After": str(getattr(error, "retry_after", 0) or 5)} if error.http_status in (429, 503) else {}
-    return Problem(error.http_status, error.code, error.message, headers=headers, field=error.field)
+    extra: dict[str, Any] = {"field": error.field}
+    if error.limit:
+        extra |= {"limit_name": error.limit.name, "limit": error.limit.value, "used": error.limit.used}
+    return Problem(error.http_status, error.code, error.message, headers=headers, **extra)
 
 
 def not_found() -> Problem:

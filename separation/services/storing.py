@@ -100,4 +100,4 @@ def storage_error(error: OSError) -> ServiceError:
     """The reason behind a failed write: a full disk is told apart from everything else."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ServiceError(ReasonCode.DISK_FULL, http_status=507)
-    return ServiceError(ReasonCode.STORAGE_FAILED, http_status=500)
+    return ServiceError(ReasonCode.STORAGE_FAILED, http_status=503)

@@ -13,17 +13,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.quantities import format_bytes
 from separation import catalog, states, tasks
-from separation.errors import ReasonCode, ServiceError
+from separation.errors import Limit, ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
+from separation.services.durability import durable
 from separation.services.numbers import whole
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def submit(
     needs = estimate(track, options, limiter=limiter)
     if not needs.fits:
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
-    with transaction.atomic():
+    with durable():
         check_quotas(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
         states.submitted(job)
@@ -136,13 +136,17 @@ def check_quotas(owner: User, track: Track) -> None:
     """Raise `ServiceError` (quota_exceeded) when one more job would be too much for its owner."""
     mine = SeparationJob.objects.filter(owner=owner)
     most = whole("QUOTA_QUEUED_JOBS")
-    if most and mine.filter(state=JobState.QUEUED).count() >= most:
+    if most and (waiting := mine.filter(state=JobState.QUEUED).count()) >= most:
         message = f"You already have {most} jobs waiting. Wait for some to finish, or cancel some."
-        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)
+        raise _over(message, Limit("quota_queued_jobs", most, waiting), retry_after=60)
     minutes = whole("QUOTA_MINUTES_PER_DAY")
-    if minutes and _minutes_today(owner) + (track.duration_seconds or 0) / 60 > minutes:
+    if minutes and (used := _minutes_today(owner)) + (track.duration_seconds or 0) / 60 > minutes:
         message = f"This would exceed the {minutes} minutes of music that you may separate in a day."
-        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429)
+        raise _over(message, Limit("quota_minutes_per_day", minutes, used), retry_after=3600)
+
+
+def _over(message: str, limit: Limit, *, retry_after: int) -> ServiceError:
+    return ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429, retry_after=retry_after, limit=limit)
 
 
 def _minutes_today(owner: User) -> float:

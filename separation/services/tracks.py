@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from django.db import transaction
-from django.db.models import Sum
-
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
-from separation.errors import ReasonCode, ServiceError
+from separation.errors import Limit, ReasonCode, ServiceError
 from separation.models import Track, track_path
 from separation.services import storing
 from separation.services.costs import operation_bytes
+from separation.services.durability import durable
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
 from separation.services.probing import PROBE_SECONDS, Facts, examine
+from separation.usage import stored_bytes
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -84,8 +83,9 @@ def _check_size(owner: User, path: Path) -> int:
     size = path.stat().st_size
     if size == 0:
         raise ServiceError(ReasonCode.EMPTY_FILE, field="file")
-    if size > whole("MAX_UPLOAD_BYTES"):
-        raise ServiceError(ReasonCode.TOO_LARGE, http_status=413, field="file")
+    if size > (most := whole("MAX_UPLOAD_BYTES")):
+        limit = Limit("max_upload_bytes", most, size)
+        raise ServiceError(ReasonCode.TOO_LARGE, http_status=413, field="file", limit=limit)
     _check_quota(owner, size)
     return size
 
@@ -94,17 +94,19 @@ def _check_quota(owner: User, size: int) -> None:
     quota = whole("QUOTA_BYTES_PER_USER")
     if not quota:
         return
-    used = Track.objects.filter(owner=owner).aggregate(total=Sum("size"))["total"] or 0
+    used = stored_bytes(owner)
     if used + size > quota:
         message = "This upload would exceed the space you may use. Delete tracks that you no longer need."
-        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=413, field="file")
+        limit = Limit("quota_bytes_per_user", quota, used)
+        raise ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=413, field="file", limit=limit)
 
 
 def _check_duration(facts: Facts) -> None:
     longest = number("MAX_DURATION_SECONDS")
     if facts.duration is not None and facts.duration > longest:
         message = f"The music is {facts.duration / 3600:.1f} hours long; this server accepts up to {longest / 3600:g}."
-        raise ServiceError(ReasonCode.TOO_LONG, message, field="file")
+        limit = Limit("max_duration_seconds", longest, facts.duration)
+        raise ServiceError(ReasonCode.TOO_LONG, message, field="file", limit=limit)
 
 
 def _track(owner: User, original_name: str, size: int, digest: str, facts: Facts) -> Track:
@@ -125,16 +127,16 @@ def _track(owner: User, original_name: str, size: int, digest: str, facts: Facts
 
 def _store(track: Track, path: Path, *, move: bool) -> None:
     storage = track.file.storage
-    source = (storing.MovedFile if move else storing.StreamedFile)(path)
     name = track_path(track, path.name)
     try:
         if storage.exists(name):  # left by an earlier, interrupted try with this id
             storage.delete(name)
+        source = (storing.MovedFile if move else storing.StreamedFile)(path)
         track.file.name = storing.store(storage, name, source)
     except OSError as error:
         raise storing.storage_error(error) from error
     try:
-        with transaction.atomic():
+        with durable():
             track.save(force_insert=True)
     except BaseException:
         storing.remove(storage, [track.file.name])

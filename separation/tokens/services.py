@@ -63,8 +63,11 @@ def revoke_token(user: User, token_id: int) -> bool:
 
 def recognise(text: str) -> AccessToken | None:
     """The active token of an active user with this text, its last use noted; else None."""
-    token = AccessToken.objects.select_related("user").filter(digest=digest(text)).first()
-    if token is None or not token.is_active or not token.user.is_active:
+    try:
+        token = AccessToken.objects.select_related("user").get(digest=digest(text))
+    except AccessToken.DoesNotExist:
+        return None
+    if not token.is_active or not token.user.is_active:
         return None
     _note_use(token)
     return token

@@ -14,6 +14,7 @@ from separation.api.problems import Problem, from_service_error
 from separation.errors import ServiceError
 from separation.models import Track
 from separation.services import create_track
+from separation.services.durability import durable
 from separation.uploads.models import Upload, UploadState
 from separation.uploads.parts import Part
 
@@ -79,6 +80,9 @@ def _reject(upload: Upload, part: Part, error: ServiceError) -> None:
 
 
 def _end(upload: Upload, state: UploadState, **values: object) -> None:
+    """Durably, since the part is deleted next and the client lets go of its copy."""
     row = Upload.objects.filter(pk=upload.pk, state=UploadState.RECEIVING)
-    if row.update(state=state, expires_at=timezone.now() + KEPT_AFTER, **values) != 1:
+    with durable():
+        ended = row.update(state=state, expires_at=timezone.now() + KEPT_AFTER, **values) == 1
+    if not ended:
         raise Problem(410, "upload_gone")

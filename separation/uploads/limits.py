@@ -13,9 +13,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from separation.api.problems import Problem
-from separation.models import Stem, Track
 from separation.services.numbers import whole
 from separation.uploads.models import Upload, UploadState
+from separation.usage import stored_bytes
 
 DISK_MARGIN = 64 * 1024 * 1024
 
@@ -41,7 +41,7 @@ def check_length(owner: User, length: int) -> None:
 def check_quota(owner: User, more: int) -> None:
     """Raises 413 when the user's files and `more` bytes together would pass the storage quota."""
     quota = whole("QUOTA_BYTES_PER_USER")
-    used = stored_bytes(owner) if quota else 0
+    used = taken_bytes(owner) if quota else 0
     if quota and used + more > quota:
         raise limited(413, "quota_exceeded", "quota_bytes_per_user", quota, used)
     daily = whole("UPLOAD_BYTES_PER_DAY")
@@ -56,12 +56,10 @@ def check_disk(more: int) -> None:
         raise Problem(507, "disk_full", headers={"Retry-After": "60"})
 
 
-def stored_bytes(owner: User) -> int:
+def taken_bytes(owner: User) -> int:
     """Bytes of the user's originals and stems, and what the unfinished uploads announce."""
-    tracks = Track.objects.filter(owner=owner).aggregate(n=Sum("size", default=0))["n"]
-    stems = Stem.objects.filter(job__owner=owner).aggregate(n=Sum("size", default=0))["n"]
     coming = unfinished(owner).aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"]
-    return int(tracks + stems + coming)
+    return stored_bytes(owner) + int(coming)
 
 
 def bytes_last_day(owner: User) -> int:

@@ -1,7 +1,8 @@
 """Creating, filling, finishing and ending uploads. Owns what is kept; knows nothing of HTTP beyond `Problem`.
 
 The order of things is what makes it safe: bytes reach the disk, then the offset moves (a conditional UPDATE,
-under the part's lock). A crash in between leaves bytes that nobody counts, cut off before the next append.
+under the part's lock). A crash in between leaves bytes that nobody counts, cut off before the next append. After a
+power cut the offset may be an earlier one (see `separation.services.durability`): never one beyond the bytes.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ def lifetime() -> timedelta:
 
 def find(owner_id: int, upload_id: UUID) -> Upload:
     """The owner's upload. Raises 404 when it is someone else's or nobody's, 410 when it has ended, 503 elsewhere."""
-    upload = Upload.objects.filter(owner_id=owner_id, pk=upload_id).first()
-    if upload is None:
-        raise not_found()
+    try:
+        upload = Upload.objects.get(owner_id=owner_id, pk=upload_id)
+    except Upload.DoesNotExist:
+        raise not_found() from None
     if upload.state in (UploadState.TERMINATED, UploadState.EXPIRED) or _has_expired(upload):
         raise Problem(410, "upload_gone")
     return upload
@@ -192,7 +194,13 @@ class _Append:
     def run(self, body: GuardedBody, announced: int) -> None:
         try:
             StreamingFileHandler().append(
-                body, self.part.path, offset=self.start, limit=announced, on_chunk=self._on_chunk, sync=False
+                body,
+                self.part.path,
+                offset=self.start,
+                limit=announced,
+                on_chunk=self._on_chunk,
+                sync=False,
+                early=settings.UPLOAD_SYNC,
             )
         except OSError as error:
             self._forget()

@@ -1,4 +1,4 @@
-"""Uploads: `python -m tests.benchmarks.uploads [--gigabytes 5] [--kills 200]`.
+"""Uploads: `python -m tests.benchmarks.uploads [--tables speeds growth at_once kills] [--gigabytes 5] [--kills 200]`.
 
 Throughput of one connection in pieces of 8 and 64 MB, with each PATCH synced to the disk and without, beside
 @tus/server (which syncs nothing) in the same run with the same sender; memory of the web process over it all;
@@ -37,6 +37,7 @@ GROWTH_GOAL = 10 * MIB
 SYNCED_GOAL, UNSYNCED_GOAL = 0.7, 1.0
 AT_ONCE, AT_ONCE_BYTES = 100, 20 * MIB
 KILLED_BYTES = 3 * MIB
+TABLES = ("speeds", "growth", "at_once", "kills")
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,9 @@ class Kills:
     lost: int = 0
 
 
-def kills(folder: Path, count: int, show: Callable[[str], None]) -> Kills:
+def kills(folder: Path, count: int, seed: int, show: Callable[[str], None]) -> Kills:
     """`count` uploads, each with one SIGKILL of the web process at a random moment, then resumed."""
-    found, dice = Kills(), random.Random(4)
+    found, dice = Kills(), random.Random(seed)
     with stemsite(folder / "killed") as (server, token):
         wire = Wire(server, token)
         for number in range(count):
@@ -288,19 +289,25 @@ class Report:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.uploads", description=__doc__)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--gigabytes", type=float, default=5.0)
     parser.add_argument("--speed-gigabytes", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=4, help="of the moments of the kills")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     report = Report(options.json)
     with tempfile.TemporaryDirectory(prefix="stemsite-uploads-", dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
-        report.speeds(list(speeds(folder, int(options.speed_gigabytes * GIB), options.runs)))
-        report.growth(growth(folder, int(options.gigabytes * GIB)))
-        report.at_once(*at_once(folder))
-        report.kills(kills(folder, options.kills, report.say))
+        if "speeds" in options.tables:
+            report.speeds(list(speeds(folder, int(options.speed_gigabytes * GIB), options.runs)))
+        if "growth" in options.tables:
+            report.growth(growth(folder, int(options.gigabytes * GIB)))
+        if "at_once" in options.tables:
+            report.at_once(*at_once(folder))
+        if "kills" in options.tables:
+            report.kills(kills(folder, options.kills, options.seed, report.say))
     return report.end()
 
 

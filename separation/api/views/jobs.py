@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -104,11 +105,14 @@ def _wanted_track(view: ApiView, body: dict[str, Any]) -> Track:
     return track
 
 
+def created_last_minute(user: User) -> int:
+    """How many jobs the user has asked for in the last minute."""
+    return SeparationJob.objects.filter(owner=user, created_at__gt=timezone.now() - timedelta(minutes=1)).count()
+
+
 def _check_rate(view: ApiView) -> None:
     most = whole("JOB_CREATIONS_PER_MINUTE")
-    since = timezone.now() - timedelta(minutes=1)
-    used = SeparationJob.objects.filter(owner=view.user, created_at__gt=since).count() if most else 0
-    if most and used >= most:
+    if most and (used := created_last_minute(view.user)) >= most:
         raise limited(429, "throttled", "job_creations_per_minute", most, used, retry_after=60)
 
 
@@ -193,7 +197,10 @@ class JobBatch(ApiView):
 class JobDetail(ApiView):
     @extend_schema(operation_id="get_job", responses=JobSerializer, tags=["jobs"])
     def get(self, request: Request, id: UUID) -> Response:
-        """Follow a job. Ask again after `Retry-After` seconds, with `If-None-Match`, until it is finished."""
+        """Follow a job until it is finished. Ask again after `Retry-After` seconds with `If-None-Match`: 304 says that
+        nothing has changed. To be told rather than to ask, name a `webhook_url` or make a webhook. There is no stream
+        of events: each listener would keep one of the server's threads.
+        """
         return shown(own_job(self, id))
 
     @extend_schema(operation_id="delete_job", responses={204: OpenApiResponse(description="gone")}, tags=["jobs"])

@@ -17,7 +17,7 @@ from separation import catalog
 from separation.api import links
 from separation.api.base import ApiView
 from separation.api.problems import Problem, meaning, not_found
-from separation.api.views.jobs import own_job
+from separation.api.views.jobs import created_last_minute, own_job
 from separation.catalog import MODELS
 from separation.models import Stem
 from separation.services.submission import default_model
@@ -103,7 +103,7 @@ class Limits(ApiView):
         rows = [
             ("max_upload_bytes", "bytes", settings.MAX_UPLOAD_BYTES, None),
             ("max_duration_seconds", "seconds", settings.MAX_DURATION_SECONDS, None),
-            ("quota_bytes_per_user", "bytes", settings.QUOTA_BYTES_PER_USER, limits.stored_bytes(user)),
+            ("quota_bytes_per_user", "bytes", settings.QUOTA_BYTES_PER_USER, limits.taken_bytes(user)),
             ("quota_minutes_per_day", "minutes", settings.QUOTA_MINUTES_PER_DAY, usage.minutes_today),
             ("quota_queued_jobs", "jobs", settings.QUOTA_QUEUED_JOBS, usage.waiting),
             ("upload_max_unfinished", "uploads", settings.UPLOAD_MAX_UNFINISHED, limits.unfinished(user).count()),
@@ -114,7 +114,7 @@ class Limits(ApiView):
                 limits.created_last_minute(user),
             ),
             ("upload_bytes_per_day", "bytes", settings.UPLOAD_BYTES_PER_DAY, limits.bytes_last_day(user)),
-            ("job_creations_per_minute", "jobs", settings.JOB_CREATIONS_PER_MINUTE, None),
+            ("job_creations_per_minute", "jobs", settings.JOB_CREATIONS_PER_MINUTE, created_last_minute(user)),
             ("retention_days_tracks", "days", settings.RETENTION_DAYS_TRACKS, None),
             ("retention_days_stems", "days", settings.RETENTION_DAYS_STEMS, None),
             ("retention_hours_uploads", "hours", settings.RETENTION_HOURS_UPLOADS, None),

@@ -87,6 +87,7 @@ def test_an_unchanged_file_is_not_sent_again(api: Api, stem: Stem) -> None:
 def test_a_stem_of_someone_else_is_not_there(others_api: Api, stem: Stem, method: str) -> None:
     assert others_api(method, audio(stem)).status_code == 404
     assert others_api(method, f"/api/v1/jobs/{stem.job_id}/stems.zip").status_code == 404
+    assert others_api("POST", f"/api/v1/stems/{stem.pk}/link/", {}).status_code == 404
 
 
 def test_a_stem_cannot_be_written_to(api: Api, stem: Stem) -> None:

@@ -74,7 +74,11 @@ def test_a_request_that_cannot_be_carried_out_names_its_field(
 
 
 def test_a_track_of_someone_else_cannot_be_separated(others_api: Api, track: Track) -> None:
-    assert code_of(others_api("POST", JOBS, {"track": str(track.pk)})) == "not_found"
+    wanted = {"track": str(track.pk)}
+    assert code_of(others_api("POST", JOBS, wanted)) == "not_found"
+    assert code_of(others_api("POST", "/api/v1/estimates/", wanted)) == "not_found"
+    [result] = others_api("POST", f"{JOBS}batch/", {"jobs": [wanted]}).json()["results"]
+    assert (result["status"], result["problem"]["code"]) == (422, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -261,10 +265,25 @@ def test_too_many_jobs_in_a_minute_are_refused_with_the_limits_name(api: Api, tr
     assert response["Retry-After"] == "60"
 
 
-def test_too_many_waiting_jobs_are_refused(api: Api, track: Track, settings: Any) -> None:
+def test_too_many_waiting_jobs_are_refused_with_the_limits_name(api: Api, track: Track, settings: Any) -> None:
     settings.QUOTA_QUEUED_JOBS = 1
     api("POST", JOBS, {"track": str(track.pk)})
-    assert code_of(api("POST", JOBS, {"track": str(track.pk)})) == "quota_exceeded"
+    response = api("POST", JOBS, {"track": str(track.pk)})
+    body = response.json()
+    assert (response.status_code, code_of(response)) == (429, "quota_exceeded")
+    assert (body["limit_name"], body["limit"], body["used"]) == ("quota_queued_jobs", 1, 1)
+
+
+def test_more_minutes_than_a_day_has_are_refused_with_the_limits_name(api: Api, owner: User, settings: Any) -> None:
+    settings.QUOTA_MINUTES_PER_DAY = 10
+    long = make_track(owner, seconds=360.0)
+    assert api("POST", JOBS, {"track": str(long.pk)}).status_code == 202
+    response = api("POST", JOBS, {"track": str(long.pk)})
+    body = response.json()
+    assert (response.status_code, code_of(response)) == (429, "quota_exceeded")
+    assert (body["limit_name"], body["limit"], body["used"]) == ("quota_minutes_per_day", 10, 6.0)
+    SeparationJob.objects.update(created_at=timezone.now() - timedelta(days=1, seconds=1))
+    assert api("POST", JOBS, {"track": str(long.pk)}).status_code == 202
 
 
 def test_limits_are_visible_with_what_is_used_of_them(api: Api, track: Track, settings: Any) -> None:

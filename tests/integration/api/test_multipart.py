@@ -9,7 +9,9 @@ from django.conf import settings as django_settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from separation.models import Track
+from separation.errors import ServiceError
+from separation.models import SeparationJob, Track
+from separation.services import create_track
 from tests.integration.api.conftest import Api, code_of
 from tests.integration.uploads.sounds import wav_bytes
 
@@ -104,6 +106,28 @@ def test_the_same_file_under_one_key_is_one_track(api: Api) -> None:
     assert (second.status_code, second.json()) == (201, first.json())
     assert code_of(raw(api, part("file", wav_bytes(0.3)) + END, Idempotency_Key="k")) == "idempotency_mismatch"
     assert Track.objects.count() == 1
+
+
+def test_music_longer_than_allowed_is_refused_with_the_limits_name(api: Api, settings: Any) -> None:
+    settings.MAX_DURATION_SECONDS = 1
+    response = raw(api, part("file", wav_bytes(1.5)) + END)
+    body = response.json()
+    assert (response.status_code, code_of(response), body["limit_name"]) == (422, "too_long", "max_duration_seconds")
+    assert (body["limit"], body["used"]) == (1, 1.5)
+
+
+def test_stems_count_against_the_quota(api: Api, finished: SeparationJob, settings: Any) -> None:
+    data = wav_bytes()
+    settings.QUOTA_BYTES_PER_USER = len(data) + 1000
+    with pytest.raises(ServiceError) as refused:
+        create_track(finished.owner, written(data), "a.wav")
+    assert (refused.value.code, refused.value.limit and refused.value.limit.used) == ("quota_exceeded", 11005)
+
+
+def written(data: bytes) -> Path:
+    path = Path(django_settings.STAGING_DIR) / "a.wav"
+    path.write_bytes(data)
+    return path
 
 
 def test_a_file_beyond_the_quota_is_refused(api: Api, settings: Any) -> None:

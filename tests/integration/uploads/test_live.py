@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import random
 import socket
 import threading
@@ -60,8 +61,6 @@ def soon(condition: Callable[[], bool]) -> bool:
 
 
 def track_sha256(wire: Wire, answer: Answer) -> str:
-    import json
-
     track = wire.ask("GET", f"/api/v1/tracks/{answer.headers['stemsite-track']}/")
     return str(json.loads(track.body)["sha256"])
 
@@ -162,6 +161,42 @@ def test_an_offset_given_twice_is_refused(wire: Wire) -> None:
         assert read_answer(connection).status == 400
 
 
+def test_what_follows_a_body_is_no_part_of_it(wire: Wire, server: LiveServer) -> None:
+    path = wire.create(10)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="3") as connection:
+        connection.sendall(b"abc" + b"def\r\n\r\n")
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    first, second = received.split(b"HTTP/1.1 ")[1:]
+    assert (first[:3], second[:3]) == (b"204", b"400")
+    assert (wire.offset(path), part_bytes(server, path)) == (3, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("line", "header", "status", "code"),
+    [
+        ("POST /api/v1/uploads/", "Upload-Metadata: a " + "A" * 65536, 431, "headers_too_large"),
+        ("POST /api/v1/uploads/", "Content-Length: -1", 400, "bad_request"),
+        ("POST /api/v1/uploads/", "Content-Length: +5", 400, "bad_request"),
+        ("POST /api/v1/uploads/", "Content-Length: 5\r\nContent-Length: 3", 400, "bad_request"),
+        ("POST /api/v1/uploads/", "Content-Length: 5\r\nTransfer-Encoding: chunked", 400, "bad_request"),
+        ("GET /api/v1/jobs/\0/", "X-Nothing: 1", 400, "bad_request"),
+        ("GET /api/v1/jobs/", "X-Nothing: a\0b", 400, "bad_request"),
+        ("GET /api/v1/jobs/?cursor=" + "x" * 5000, "X-Nothing: 1", 414, "uri_too_long"),
+        ("nonsense", "X-Nothing: 1", 400, "bad_request"),
+    ],
+)
+def test_what_never_becomes_a_request_is_a_problem_document_too(
+    wire: Wire, server: LiveServer, line: str, header: str, status: int, code: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode())
+        answer = read_answer(connection)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
+
+
 @pytest.mark.parametrize("path", ["/api/v1/models/", "/api/v1/jobs/not-there/"])
 def test_an_answer_to_head_has_no_body(wire: Wire, path: str) -> None:
     assert wire.ask("HEAD", path).body == b""
@@ -204,6 +239,19 @@ def test_tuspy_resumes_where_it_was_stopped(server: LiveServer, token: str, wire
     assert second.offset == 3 * 2**20
     second.upload()
     answer = wire.ask("HEAD", first.url.removeprefix(server.url))
+    assert track_sha256(wire, answer) == hashlib.sha256(BIG).hexdigest()
+
+
+def test_tuspy_survives_a_kill_of_the_server(server: LiveServer, token: str, wire: Wire) -> None:
+    client = TusClient(f"{server.url}/api/v1/uploads/", headers={"Authorization": f"Bearer {token}"})
+    uploader = client.uploader(file_stream=io.BytesIO(BIG), chunk_size=2**20, retries=10, retry_delay=1)
+    uploader.upload(stop_at=2 * 2**20)
+    server.kill()
+    resumed = threading.Thread(target=uploader.upload)
+    resumed.start()
+    server.start()
+    resumed.join(60)
+    answer = wire.ask("HEAD", uploader.url.removeprefix(server.url))
     assert track_sha256(wire, answer) == hashlib.sha256(BIG).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -164,6 +165,17 @@ def test_an_offset_that_is_not_where_the_upload_stands_is_told_the_right_one(tus
         response = tus.patch(location, offset, b"x")
         assert (response.status_code, code_of(response)) == (409, "offset_mismatch")
         assert response["Upload-Offset"] == "4"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_an_upload_whose_holder_does_not_give_way_is_locked(tus: Tus, settings: Any, method: str) -> None:
+    settings.UPLOAD_LOCK_WAIT_SECONDS = 0.1
+    location = tus.create(10, b"abcd")["Location"]
+    with Part(staged()[0]).locked(0):
+        response = tus.send(method, location, Upload_Offset="4")
+        assert (response.status_code, code_of(response), response["Retry-After"]) == (423, "upload_locked", "5")
+        assert tus.send("HEAD", location)["Upload-Offset"] == "4"
+    assert tus.patch(location, 4, b"ef")["Upload-Offset"] == "6"
 
 
 def test_more_than_the_length_is_refused_before_it_is_read(tus: Tus) -> None:
