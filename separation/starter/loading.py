@@ -7,6 +7,7 @@ from demucs.htdemucs import HTDemucs
 
 from separation.catalog import STARTER
 from separation.engine.loading import load_network, open_bag
+from separation.starter.network import build
 
 
 def load_starter(folder: Path | None = None) -> HTDemucs:
@@ -18,3 +19,8 @@ def load_starter(folder: Path | None = None) -> HTDemucs:
     bag = open_bag(STARTER, Path())
     network: HTDemucs = load_network(bag if folder is None else replace(bag, folder=folder), STARTER)
     return network
+
+
+def first_network(folder: Path | None) -> HTDemucs:
+    """What training begins with: the weights in `folder`, or an untrained network. Raises as `load_starter`."""
+    return build() if folder is None else load_starter(folder)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 if TYPE_CHECKING:
-    from demucs.htdemucs import HTDemucs
-
     from separation.starter.training import Progress
 
 
@@ -33,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         from separation.engine.errors import EngineError
-        from separation.starter import data, export, training
+        from separation.starter import data, export, loading, training
 
         names = ("steps", "minutes", "batch", "seconds", "seed", "device")
         parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
@@ -41,7 +39,7 @@ class Command(BaseCommand):
         clips, out = data.Clips(options["out"] / "clips", options["clips"]), options["out"]
         training.prepare(recipe.seed, parts)
         try:
-            trainer = training.Trainer(self._network(options["start"]), recipe)
+            trainer = training.Trainer(loading.first_network(options["start"]), recipe)
             if options["resume"]:
                 trainer.restore(out / training.CHECKPOINT)
             clips.render(self._report_clip)
@@ -50,11 +48,6 @@ class Command(BaseCommand):
             self._say(f"Wrote {export.export(trainer.average.state_dict(), folder)}")
         except (training.CheckpointError, EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-
-    def _network(self, start: Path | None) -> "HTDemucs":
-        from separation.starter import loading, network
-
-        return network.build() if start is None else loading.load_starter(start)
 
     def _report_clip(self, left: int) -> None:
         if left % 50 == 0:

@@ -5,6 +5,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from separation.starter.export import WEIGHTS
+from separation.starter.loading import load_starter
+
 
 def run(*arguments):
     out = StringIO()
@@ -29,6 +32,19 @@ def test_training_goes_on_from_its_checkpoint_and_its_weights_can_be_measured(tm
 def test_resuming_without_a_checkpoint_says_which_file_is_missing(tmp_path):
     with pytest.raises(CommandError, match=r"checkpoint\.pt"):
         run("train_starter", "--out", str(tmp_path), "--resume", "--steps", "1")
+
+
+def test_training_begins_from_weights_that_are_there(tmp_path):
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1")
+    run("train_starter", "--from", str(WEIGHTS), *options)
+    kept, went_on = load_starter(), load_starter(tmp_path / "weights")
+    pairs = zip(kept.parameters(), went_on.parameters(), strict=True)
+    assert max((a - b).abs().max().item() for a, b in pairs) < 0.01
+
+
+def test_training_from_weights_that_are_not_there_says_which_file_is_missing(tmp_path):
+    with pytest.raises(CommandError, match=r"starter"):
+        run("train_starter", "--from", str(tmp_path / "none"), "--out", str(tmp_path), "--steps", "1")
 
 
 def test_measuring_a_folder_without_stems_says_what_is_missing(tmp_path):
