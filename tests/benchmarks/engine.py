@@ -114,12 +114,12 @@ class Bench:
         loudest = max(np.abs(read_float(path)).max() for path in out.glob("*.wav"))
         print(f"\nFast mode in silence: {20 * np.log10(max(float(loudest), 1e-30)):.0f} dBFS at most")
 
-    def starter(self, minutes: list[float]) -> None:
+    def starter(self, minutes: list[float], modes: list[str]) -> None:
         """Length against memory with the bundled model."""
         rows = []
         for length in minutes:
             source = audio(self.folder, length)
-            for mode in ("exact", "fast"):
+            for mode in modes:
                 done, result = run_engine(
                     source, self.folder / "starter", self.models, model="starter", mode=mode, shifts=0
                 )
@@ -266,7 +266,7 @@ def _run_tables(bench: Bench, options: argparse.Namespace) -> None:
     if "separate" in options.tables:
         bench.separate(options.minutes, options.tools, options.pairs)
     if "starter" in options.tables:
-        bench.starter(options.minutes)
+        bench.starter(options.minutes, [tool for tool in options.tools if tool != "demucs"])
     for name in ("difference", "fast", "startup", "codecs", "peak"):
         if name in options.tables:
             getattr(bench, name)()
