@@ -29,8 +29,8 @@ MAX_NORM = 5.0
 class Recipe:
     """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16.
 
-    `parts` is how many pieces a batch is cut into, each with a thread of its own: on a CPU one core each is twice as
-    fast as both cores on each operation.
+    `parts` is how many pieces a batch is cut into, each with a thread of its own: on a CPU, two cores on each
+    operation were no faster than one.
     """
 
     steps: int = 1500
