@@ -113,7 +113,7 @@ _TABLE = (
         max_segment_seconds=3.0,
         fixed_segment=True,
         megabytes=4,
-        segment_bytes=240 * MIB,
+        segment_bytes=135 * MIB,
         realtime_factor=14.0,
         release_quality=False,
     ),
@@ -270,11 +270,17 @@ def default_model(model_dir: Path) -> str:
 
 @dataclass(frozen=True)
 class LeanSettings:
-    """How a run is made smaller: threads, segment (None: the model's own) and segments read ahead."""
+    """How a run is made smaller: threads, segment (None: the model's own), segments read ahead, and `lanes`, the
+    segments computed side by side on a CPU."""
 
     threads: int
     segment: float | None
     prefetch: int
+    lanes: int = 1
+
+
+LANES_BYTES = 300 * MIB
+"""What segments computed side by side may take together: only small models are computed so."""
 
 
 def lean_steps(name: str) -> tuple[str, ...]:
@@ -292,7 +298,7 @@ def lean_settings(name: str, lean: int, *, threads: int, segment: float | None) 
     info = MODELS[name]
     lean = max(0, min(lean, len(lean_steps(name))))
     if lean == 0:
-        return LeanSettings(threads, segment, prefetch=2)
+        return LeanSettings(threads, segment, prefetch=2, lanes=min(threads, max(1, LANES_BYTES // info.segment_bytes)))
     if lean == 1:
         return LeanSettings(1, segment, prefetch=0)
     shorter = (segment or info.segment_seconds) / 2 ** (lean - 1)
@@ -336,7 +342,7 @@ def default_bytes(options: SeparationOptions, lean: int = 0) -> int:
         scale = SEGMENT_FLOOR + (1 - SEGMENT_FLOOR) * settings.segment / info.segment_seconds
     # A network is read in half precision and kept in single: three times its file, one network at a time.
     weights = int(info.megabytes / max(1, len(info.networks)) * 3 * MIB)
-    return ENGINE_BYTES + DECODER_BYTES + encoder_bytes(options) + weights + int(info.segment_bytes * scale)
+    return ENGINE_BYTES + DECODER_BYTES + encoder_bytes(options) + weights + int(info.segment_bytes * settings.lanes * scale)
 
 
 def encoder_bytes(options: SeparationOptions) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -98,6 +99,8 @@ class Courier:
         self._error: BaseException | None = None
         self._work: queue.Queue[Callable[[], None] | None] | None = queue.Queue(depth) if depth else None
         self._thread = threading.Thread(target=self._carry, daemon=True, name="writer")
+        self._slots = [np.empty(0, np.float32)] * (depth + 2)
+        self._turn = 0
         self.dropped = False
         if depth:
             self._thread.start()
@@ -110,6 +113,18 @@ class Courier:
         self._end()
         if kind is None:
             self._raise()
+
+    def copied(self, samples: Samples) -> Samples:
+        """A contiguous copy for the next work sent, in one of a few buffers that take turns.
+
+        Memory that one thread takes and another gives back would leave holes between the networks' tensors.
+        """
+        self._turn = (self._turn + 1) % len(self._slots)
+        if self._slots[self._turn].size < samples.size:
+            self._slots[self._turn] = np.empty(samples.size, np.float32)
+        copy = self._slots[self._turn][: samples.size].reshape(samples.shape)
+        copy[...] = samples
+        return copy
 
     def send(self, work: Callable[[], None]) -> None:
         """Do `work` soon, after all that was sent before. Raises the error of earlier work."""
@@ -137,6 +152,37 @@ class Courier:
                 work()
             except (OSError, EngineError, ValueError) as error:
                 self._error = error
+
+
+class Finisher:
+    """Finishes outputs, `threads` at a time. `on_frames` hears of frames encoded, one thread at a time."""
+
+    def __init__(self, threads: int, on_frames: Callable[[int], None]) -> None:
+        self._threads = threads
+        self._on_frames = on_frames
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+
+    def finish(self, outputs: Sequence[StemOutput]) -> list[dict[str, Any]]:
+        """The outputs' descriptions. Raises the first error of any; the others then stop at their next window."""
+        with ThreadPoolExecutor(self._threads, "finisher") as pool:
+            described = list(pool.map(self._one, outputs))
+        if self._error is not None:
+            raise self._error
+        return described
+
+    def _one(self, output: StemOutput) -> dict[str, Any]:
+        try:
+            return {} if self._error is not None else output.finish(self._hear)
+        except (OSError, EngineError, ValueError) as error:
+            self._error = self._error or error
+            return {}
+
+    def _hear(self, frames: int) -> None:
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            self._on_frames(frames)
 
 
 def abandon_all(outputs: Sequence[StemOutput]) -> None:

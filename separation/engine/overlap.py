@@ -60,7 +60,7 @@ class TransitionWeights:
 class OverlapAdd:
     """A sliding sum of shape (outputs, channels, …) over positions of the track.
 
-    `capacity` is the longest stretch between the last position taken and the end of the furthest segment.
+    `capacity` is the longest stretch between the last position forgotten and the end of the furthest segment.
     """
 
     def __init__(self, outputs: int, channels: int, capacity: int) -> None:
@@ -72,7 +72,7 @@ class OverlapAdd:
     ) -> None:
         """Add a segment (sources, channels, n) at `position`, mixed to the outputs by `mixing[output][source]`.
 
-        What lies before the last position taken (the zeros that a shifted pass starts with) is left out.
+        What lies before the last position forgotten (the zeros that a shifted pass starts with) is left out.
         """
         skipped = max(0, self._start - position)
         size = segment.shape[-1] - skipped
@@ -85,10 +85,14 @@ class OverlapAdd:
                 if factor:
                     target.addcmul_(segment[source, :, skipped:], weights[skipped:], value=factor)
 
-    def take(self, until: int) -> torch.Tensor:
-        """The finished sums (outputs, channels, n) from the last position taken up to `until`."""
+    def finished(self, until: int) -> torch.Tensor:
+        """The sums (outputs, channels, n) from the last position forgotten up to `until`: a view, valid until the next
+        call."""
+        return self._sum[..., : until - self._start]
+
+    def forget(self, until: int) -> None:
+        """Sums before `until` are not asked for again."""
         size = until - self._start
-        taken = self._sum[..., :size].clone()
         kept = self._sum.shape[-1] - size
         # Non-overlapping pieces: copying forwards within one buffer must not read what it has written.
         for begin in range(0, kept, max(1, size)):
@@ -96,4 +100,3 @@ class OverlapAdd:
             self._sum[..., begin:end] = self._sum[..., begin + size : end + size]
         self._sum[..., kept:] = 0
         self._start = until
-        return taken

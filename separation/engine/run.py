@@ -11,16 +11,16 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from separation.catalog import lean_settings
 from separation.engine.decode import Decoder
 from separation.engine.device import Executor, configure_cpu, fitting_batch, open_boundary, tune
 from separation.engine.encode import Target
+from separation.engine.lanes import Lanes
 from separation.engine.loading import Bag, load_network
 from separation.engine.networks import SegmentRules, segment_rules
-from separation.engine.outputs import Courier, StemOutput, abandon_all
+from separation.engine.outputs import Courier, Finisher, StemOutput, abandon_all
 from separation.engine.plan import Plan
 from separation.engine.progress import Reporter
 from separation.engine.scan import Scan
@@ -112,6 +112,7 @@ class Run:
         with (
             Courier(self._lean.prefetch) as courier,
             Decoder(scan.source, read_ahead=self._lean.prefetch) as decoder,
+            Lanes(self._lean.lanes if self._boundary.name == "cpu" else 1, self._lean.threads) as lanes,
         ):
             window = SlidingWindow(iter(decoder), scan.frames, info.channels)
             passes = StreamingPasses(
@@ -120,13 +121,14 @@ class Run:
                 leads(self._offsets[index], info.sample_rate),
                 scan.normalisation,
                 [rows[i] for i in fed],
-                executor,
+                partial(lanes.map, executor),
                 channels=info.channels,
                 batch=executor.batch,
             )
             for final in passes:
                 for stem, samples in zip(fed, final.samples, strict=True):
-                    frames = self._finished(stem, outputs[stem], samples, final, scan, window)
+                    self._finished(stem, outputs[stem], samples, final, scan, window)
+                    frames = courier.copied(samples.numpy().T)
                     courier.send(partial(outputs[stem].deliver, final.position, frames))
                 yield final.done / final.total
             window.finish()
@@ -135,8 +137,8 @@ class Run:
 
     def _finished(
         self, stem: int, output: StemOutput, samples: torch.Tensor, final: Final, scan: Scan, window: SlidingWindow
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Samples (frames, channels) at the track's own level; mean and mixture come with the first network."""
+    ) -> None:
+        """Bring samples (channels, n) to the track's own level; mean and mixture come with the first network."""
         wanted = self._wanted[stem]
         samples.mul_(scan.normalisation.std)
         if output.first_round:
@@ -144,7 +146,6 @@ class Run:
             if wanted.mixture:
                 mixture = window.view(final.position, final.position + samples.shape[-1])
                 samples += wanted.mixture * torch.from_numpy(mixture)
-        return np.ascontiguousarray(samples.numpy().T)
 
     def _finish(self, outputs: Sequence[StemOutput], scan: Scan) -> list[dict[str, Any]]:
         self._reporter.phase("finishing")
@@ -156,7 +157,7 @@ class Run:
             written += count
             self._reporter.progress(STAGED_SHARE + (1 - STAGED_SHARE) * written / whole)
 
-        described = [output.finish(on_frames) for output in outputs]
+        described = Finisher(self._lean.threads, on_frames).finish(outputs)
         self._reporter.progress(1.0)
         return described
 

@@ -8,7 +8,8 @@ not decode, normalise statistics, load networks or write anything.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from separation.engine.statistics import Normalisation
 from separation.engine.window import SlidingWindow
 
 Mixing = Sequence[Sequence[float]]
-RunBatch = Callable[[torch.Tensor], torch.Tensor]
+RunAll = Callable[[Iterable[torch.Tensor]], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True, order=True)
@@ -36,7 +37,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Final:
-    """A finished stretch of the track: `samples` (outputs, channels, n) from `position` on."""
+    """A finished stretch of the track: `samples` (outputs, channels, n) from `position` on, the receiver's to change
+    until it asks for the next."""
 
     position: int
     samples: torch.Tensor
@@ -60,7 +62,8 @@ class StreamingPasses:
     """All passes of one network over one track.
 
     `window` holds the raw track; `mixing[output][source]` says what each output takes from each of the
-    network's sources. `run` takes (batch, channels, n) and gives (batch, sources, channels, n) on the CPU.
+    network's sources. `run` takes batches (batch, channels, n), perhaps a few ahead, and gives (batch, sources,
+    channels, n) for each, in order, on the CPU.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class StreamingPasses:
         leads: Sequence[int],
         normalisation: Normalisation,
         mixing: Mixing,
-        run: RunBatch,
+        run: RunAll,
         *,
         channels: int = 2,
         batch: int = 1,
@@ -82,44 +85,54 @@ class StreamingPasses:
         self._mixing = [[factor / len(leads) for factor in row] for row in mixing]
         self._run = run
         self._batch = max(1, batch)
-        capacity = 2 * rules.segment + max(leads) + self._batch * rules.stride
+        capacity = rules.segment + max(leads) + self._batch * rules.stride
         self._sum = OverlapAdd(len(mixing), channels, capacity)
         self._weights = [TransitionWeights(rules.segment, rules.stride, window.length + lead) for lead in leads]
 
     def __iter__(self) -> Iterator[Final]:
         """Finished stretches, in order, without gaps, up to the track's length."""
-        passes = [pass_jobs(self._window.length, lead, self._rules, i) for i, lead in enumerate(self._leads)]
-        jobs = heapq.merge(*passes)
         total = count_jobs(self._window.length, self._leads, self._rules)
         done, taken = 0, 0
-        following = next(jobs, None)
-        while following is not None:
-            group, following = self._group(following, jobs)
-            self._process(group)
+        for group, frontier, outputs in self._computed():
+            for job, output in zip(group, outputs, strict=True):
+                self._add(job, output)
+            del outputs, output  # not kept while the next segment is computed
             done += len(group)
-            frontier = self._window.length if following is None else max(0, following.position)
             if frontier > taken:
-                yield Final(taken, self._sum.take(frontier), done, total)
+                yield Final(taken, self._sum.finished(frontier), done, total)
+                self._sum.forget(frontier)
                 taken = frontier
             self._window.forget(frontier - self._rules.longest_input)
 
-    def _group(self, first: Job, jobs: Iterator[Job]) -> tuple[list[Job], Job | None]:
-        """The next jobs that can run as one batch, and the job after them."""
-        group = [first]
-        size = self._rules.input_length(first.length)
-        following = next(jobs, None)
-        while following is not None and len(group) < self._batch:
-            if self._rules.input_length(following.length) != size:
-                break
-            group.append(following)
-            following = next(jobs, None)
-        return group, following
+    def _computed(self) -> Iterator[tuple[list[Job], int, torch.Tensor]]:
+        """Each group with the position from which on sums are not final, and what the network makes of it."""
+        begun: deque[tuple[list[Job], int]] = deque()
 
-    def _process(self, group: list[Job]) -> None:
-        inputs = torch.from_numpy(np.stack([self._input(job) for job in group]))
-        outputs = self._run(inputs)
-        for job, output in zip(group, outputs, strict=True):
-            self._add(job, output)
+        def inputs() -> Iterator[torch.Tensor]:
+            for group, frontier in self._groups():
+                begun.append((group, frontier))
+                yield torch.from_numpy(np.stack([self._input(job) for job in group]))
+
+        for outputs in self._run(inputs()):
+            yield (*begun.popleft(), outputs)
+            del outputs
+
+    def _groups(self) -> Iterator[tuple[list[Job], int]]:
+        """The jobs of all passes by position, as many together as can run as one batch; and where the next begins."""
+        length = self._window.length
+        passes = [pass_jobs(length, lead, self._rules, i) for i, lead in enumerate(self._leads)]
+        group: list[Job] = []
+        for job in heapq.merge(*passes):
+            if group and not self._joins(job, group):
+                yield group, max(0, job.position)
+                group = []
+            group.append(job)
+        if group:
+            yield group, length
+
+    def _joins(self, job: Job, group: Sequence[Job]) -> bool:
+        sizes = [self._rules.input_length(other.length) for other in (job, group[0])]
+        return len(group) < self._batch and sizes[0] == sizes[1]
 
     def _input(self, job: Job) -> NDArray[np.float32]:
         """The job's audio, normalised, with real context on both sides and zeros only outside the track."""

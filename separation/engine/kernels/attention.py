@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from separation.engine.kernels.crew import divided
+
 SLICE = 512
 ROWS = 384
 
@@ -65,12 +67,16 @@ class Projections(nn.Module):
 def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """softmax(q kᵀ) v for (batch, heads, n, d), a slice of one head at a time: the scores stay in the cache."""
     out = torch.empty_like(q)
-    for item in range(q.shape[0]):
-        for head in range(q.shape[1]):
-            keys, values = k[item, head].t(), v[item, head]
-            for start in range(0, q.shape[2], ROWS):
-                rows = slice(start, start + ROWS)
-                out[item, head, rows] = torch.softmax(q[item, head, rows] @ keys, dim=-1) @ values
+
+    def fill(first: int, last: int) -> None:
+        for item in range(q.shape[0]):
+            for head in range(first, last):
+                keys, values = k[item, head].t(), v[item, head]
+                for start in range(0, q.shape[2], ROWS):
+                    rows = slice(start, start + ROWS)
+                    out[item, head, rows] = torch.softmax(q[item, head, rows] @ keys, dim=-1) @ values
+
+    divided(fill, q.shape[1], 1)
     return out
 
 
@@ -94,10 +100,14 @@ class FeedForward(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, n, channels) to the same, in float32."""
         out = torch.empty_like(x)
-        for start in range(0, x.shape[1], SLICE):
-            part = x[:, start : start + SLICE].to(self.dtype)
-            hidden = self.activation(F.linear(part, self.inner_weight, self.inner_bias))
-            out[:, start : start + SLICE] = F.linear(hidden, self.outer_weight, self.outer_bias)
+
+        def fill(first: int, last: int) -> None:
+            for start in range(first, last, SLICE):
+                rows = slice(start, min(start + SLICE, last))
+                hidden = self.activation(F.linear(x[:, rows].to(self.dtype), self.inner_weight, self.inner_bias))
+                out[:, rows] = F.linear(hidden, self.outer_weight, self.outer_bias)
+
+        divided(fill, x.shape[1], SLICE)
         return out
 
 
@@ -111,14 +121,15 @@ def can_replace(layer: Any) -> bool:
 
 def install_attention(layer: Any, dtype: torch.dtype = torch.float32) -> None:
     """Let the layer use `Projections` and `FeedForward`, which take its layer scales into their weights."""
-    feed = FeedForward(layer, dtype, _take_scale(layer, "gamma_2"))
-    layer._ff_block = MethodType(lambda _self, x: feed(x), layer)
     scale = _take_scale(layer, "gamma_1")
+    feed = FeedForward(layer, dtype, _take_scale(layer, "gamma_2"))
+    layer.linear1, layer.linear2 = feed, nn.Identity()  # in their place: nothing is kept twice
+    layer._ff_block = MethodType(lambda _self, x: feed(x), layer)
     if hasattr(layer, "self_attn"):
-        own = Projections(layer.self_attn, dtype, scale)
+        own = layer.self_attn = Projections(layer.self_attn, dtype, scale)
         layer._sa_block = MethodType(lambda _self, x, *_masks, **_more: own(x, x), layer)
     else:
-        cross = Projections(layer.cross_attn, dtype, scale)
+        cross = layer.cross_attn = Projections(layer.cross_attn, dtype, scale)
         layer._ca_block = MethodType(lambda _self, q, k, *_masks: cross(q, k), layer)
 
 

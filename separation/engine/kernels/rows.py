@@ -16,8 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from separation.engine.kernels.crew import divided
 from separation.engine.kernels.dconv import FoldedDConv, shifted
 from separation.engine.kernels.stretches import fitting, joined
+
+LEAST_ROWS = 16
+"""Rows that are worth a thread of their own."""
 
 
 def rows_first(x: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -93,10 +97,14 @@ class RowEncoder(_Rows):
         channels = len(self.bias)
         out = x.new_empty(rows_out, channels, frames, dtype=self.dtype)
         step = fitting(2 * channels * frames, rows_out)
-        for first in range(0, rows_out, step):
-            last = min(first + step, rows_out)
-            part = None if inject is None else inject if len(inject) == 1 else inject[first:last]
-            self._tile(x, first, part, out[first:last])
+
+        def fill(begin: int, end: int) -> None:
+            for first in range(begin, end, step):
+                last = min(first + step, end)
+                part = None if inject is None else inject if len(inject) == 1 else inject[first:last]
+                self._tile(x, first, part, out[first:last])
+
+        divided(fill, rows_out, LEAST_ROWS)
         return out
 
     def _tile(self, x: torch.Tensor, first: int, inject: torch.Tensor | None, out: torch.Tensor) -> None:
@@ -157,20 +165,25 @@ class RowDecoder(_Rows):
 
     def _one(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         rows, width, frames = x.shape
-        total = rows * self.stride
-        out = x.new_empty(total, self.channels, frames, dtype=self.dtype)
+        out = x.new_empty(rows * self.stride, self.channels, frames, dtype=self.dtype)
         step = fitting(2 * width * frames, rows)
-        before = x.new_zeros(1, width, frames, dtype=self.dtype)
-        for first in range(0, rows, step):
-            last = first + step if first + step < rows else rows + 1  # past the end: the last row's second half
-            y = torch.cat([before, self._tile(x, skip, first, last)])
-            before = y[-1:]
-            start = first * self.stride - self.pad
-            cut = max(0, -start)
-            z = self._stretch(y)
-            keep = min(len(z), total - start)
-            out[start + cut : start + keep] = z[cut:keep]
+
+        def fill(begin: int, end: int) -> None:
+            before = self._tile(x, skip, begin - 1, begin) if begin else x.new_zeros(1, width, frames, dtype=self.dtype)
+            for first in range(begin, end, step):
+                last = min(first + step, end)
+                # Past the end: the last row's second half.
+                y = torch.cat([before, self._tile(x, skip, first, last + (last == rows))])
+                before = y[-1:]
+                self._place(self._stretch(y), first * self.stride - self.pad, out)
+
+        divided(fill, rows, LEAST_ROWS)
         return out
+
+    def _place(self, z: torch.Tensor, start: int, out: torch.Tensor) -> None:
+        """Write rows from row `start` on, as far as there are such rows."""
+        cut, keep = max(0, -start), min(len(z), len(out) - start)
+        out[start + cut : start + keep] = z[cut:keep]
 
     def _tile(self, x: torch.Tensor, skip: torch.Tensor, first: int, last: int) -> torch.Tensor:
         """Rows first..last before the stretching; past the end they are zeros."""

@@ -57,14 +57,16 @@ class Inverse:
 
     def _envelope(self, frames: int) -> torch.Tensor:
         """The sum of squared windows at each sample, silent frames included as `torch.istft` includes them."""
-        if frames not in self._envelopes:
+        found = self._envelopes.get(frames)
+        if found is None:
             count = frames + 2 * FRAMES_OVER
             squares = torch.hann_window(self._size).square().view(4, self._hop)
             total = torch.zeros(count + 3, self._hop)
             for quarter in range(4):
                 total[quarter : quarter + count] += squares[quarter]
-            self._envelopes = {frames: total.view(-1)}
-        return self._envelopes[frames]
+            found = total.view(-1)
+            self._envelopes = {frames: found}  # one assignment: segments may be computed side by side
+        return found
 
 
 def install_inverse(network: Any) -> None:

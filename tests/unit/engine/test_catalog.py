@@ -83,6 +83,13 @@ def test_a_lean_step_shortens_the_segment_only_where_that_saves_something():
     assert catalog.lean_settings("mdx_extra", 3, threads=4, segment=None) == catalog.LeanSettings(1, 11, 0)
 
 
+def test_only_the_small_model_is_computed_in_lanes_and_not_when_lean():
+    lanes = {name: catalog.lean_settings(name, 0, threads=8, segment=None).lanes for name in catalog.MODELS}
+    assert lanes.pop(catalog.STARTER) == 2
+    assert set(lanes.values()) == {1}
+    assert catalog.lean_settings(catalog.STARTER, 1, threads=8, segment=None).lanes == 1
+
+
 def test_expected_time_grows_with_length_shifts_and_networks():
     base = catalog.expected_seconds(options(model="htdemucs"), 180)
     assert catalog.expected_seconds(options(model="htdemucs"), 360) > base

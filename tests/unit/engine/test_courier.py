@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from separation.engine.outputs import Courier
@@ -48,3 +49,18 @@ def test_after_an_error_nothing_that_waited_is_begun_and_nothing_is_at_work():
         raise RuntimeError
     assert done == ["slow"]
     assert not writers()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_copy_is_not_overwritten_before_its_work_is_done(depth):
+    seen = []
+    with Courier(depth) as courier:
+        for number in range(12):
+            copy = courier.copied(np.full((3 + number % 2, 2), number, np.float32))
+
+            def check(copy=copy, number=number):
+                time.sleep(0.002)
+                seen.append(bool((copy == number).all()))
+
+            courier.send(check)
+    assert seen == [True] * 12

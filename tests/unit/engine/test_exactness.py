@@ -105,3 +105,11 @@ def test_batches_give_what_single_segments_give(batch):
     options = {"seed": 3, "shifts": 3, "overlap": 0.25}
     single = tiny.streamed([transformer()], None, audio, **options)
     assert np.abs(tiny.streamed([transformer()], None, audio, **options, batch=batch) - single).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("shifts", [0, 3])
+def test_segments_computed_side_by_side_give_what_one_after_the_other_gives(shifts):
+    audio = tiny.music(5200)
+    options = {"seed": 3, "shifts": shifts, "overlap": 0.25}
+    single = tiny.streamed([transformer()], None, audio, **options)
+    assert np.abs(tiny.streamed([transformer()], None, audio, **options, lanes=2) - single).max() <= TOLERANCE

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
-from separation.engine.kernels import stretches
+from separation.engine.kernels import attention, rows, stretches
 from separation.engine.kernels.install import install_exact, install_fast
 from tests.unit.engine import tiny
 
@@ -52,6 +52,20 @@ def test_tiles_of_any_height_give_the_same(monkeypatch, limit):
     monkeypatch.setattr(stretches, "CACHE_BYTES", limit)
     expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
     assert (got - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("install", [install_exact, install_fast])
+def test_rows_divided_among_threads_give_the_same(monkeypatch, threads, install):
+    network, mix = networks()["transformer"], signal(batch=2)
+    _, together = outputs(network, install, mix)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 1)
+    monkeypatch.setattr(attention, "SLICE", 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    _, apart = outputs(network, install, mix)
+    torch.set_num_threads(before)
+    assert (together - apart).abs().max() <= (1e-5 if install is install_exact else 0.02)
 
 
 def test_everything_meant_to_be_replaced_is_replaced():

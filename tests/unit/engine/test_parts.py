@@ -93,7 +93,8 @@ def test_an_overlap_sum_gives_each_position_once_and_forgets_it():
     taken = []
     for position in range(0, 100, 10):
         overlap.add(position, ones, torch.ones(20), [[1.0]])
-        taken.append(overlap.take(position + 10))
+        taken.append(overlap.finished(position + 10).clone())
+        overlap.forget(position + 10)
     joined = torch.cat(taken, -1)[0, 0]
     assert joined[:10].eq(1).all()
     assert joined[10:].eq(2).all()

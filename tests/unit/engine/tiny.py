@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,7 @@ from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
+from separation.engine.lanes import Lanes
 from separation.engine.networks import segment_rules
 from separation.engine.shifts import draw_offsets, leads
 from separation.engine.statistics import Normalisation, RunningStatistics
@@ -112,6 +113,7 @@ def streamed(
     overlap: float,
     segment: float | None = None,
     batch: int = 1,
+    lanes: int = 1,
 ) -> np.ndarray:
     """The engine's result for the same: one network after the other, each over the whole track."""
     weights = weights or [[1.0] * len(SOURCES)]
@@ -125,19 +127,25 @@ def streamed(
         if contributes(mixing):
             window = SlidingWindow(windows(audio), len(audio), 2)
             rules = segment_rules(network, overlap=overlap, segment=segment)
-            passes = StreamingPasses(window, rules, leads(own, RATE), normalisation, mixing, run(network), batch=batch)
+            passes = StreamingPasses(
+                window, rules, leads(own, RATE), normalisation, mixing, run(network, lanes), batch=batch
+            )
             total += joined(passes)
     return total * np.float32(normalisation.std) + np.float32(normalisation.mean)
 
 
-def run(network: Any) -> Any:
-    """The network as the streaming loop calls it."""
+def run(network: Any, lanes: int = 1) -> Any:
+    """The network as the streaming loop calls it, on so many lanes."""
 
     def forward(mix: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             return network(mix)
 
-    return forward
+    def every(mixes: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        with Lanes(lanes, lanes) as opened:
+            yield from opened.map(forward, mixes)
+
+    return every
 
 
 def joined(passes: StreamingPasses) -> np.ndarray:
@@ -146,5 +154,5 @@ def joined(passes: StreamingPasses) -> np.ndarray:
     for final in passes:
         assert final.position == position
         position += final.samples.shape[-1]
-        parts.append(final.samples.numpy())
+        parts.append(final.samples.numpy().copy())
     return np.concatenate(parts, axis=-1)

@@ -1,0 +1,34 @@
+"""Dividing a stack of like pieces among threads, each of which computes its part with one core.
+
+A core that has a part of the rows to itself need not be woken, and waited for, at every one of the short operations on
+them. Owns the threads. How many the caller may use is what torch says in its thread.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def divided(work: Callable[[int, int], None], count: int, least: int) -> None:
+    """Call `work(first, stop)` for equal parts of range(count), all at once; for all of it if they would be smaller
+    than `least`."""
+    parts = torch.get_num_threads()
+    if parts == 1 or count < least * parts:
+        work(0, count)
+        return
+    inference = torch.is_inference_mode_enabled()
+
+    def part(index: int) -> None:
+        with torch.inference_mode(inference):
+            work(count * index // parts, count * (index + 1) // parts)
+
+    list(_threads(parts).map(part, range(parts)))
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "crew", initializer=torch.set_num_threads, initargs=(1,))

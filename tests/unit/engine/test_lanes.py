@@ -1,0 +1,85 @@
+"""Work divided among threads: segments side by side (`lanes`), parts of a segment (`crew`)."""
+
+import threading
+
+import pytest
+import torch
+
+from separation.engine.kernels.crew import divided
+from separation.engine.lanes import Lanes
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def lanes_alive():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_results_come_in_the_order_of_the_items(count):
+    with Lanes(count, 4) as lanes:
+        assert list(lanes.map(lambda item: item * 2, range(20))) == list(range(0, 40, 2))
+    assert not lanes_alive()
+
+
+def test_two_items_are_worked_on_at_the_same_time():
+    meeting = threading.Barrier(2, timeout=10)
+    with Lanes(2, 2) as lanes:
+        assert sorted(lanes.map(lambda _: meeting.wait(), range(2))) == [0, 1]
+
+
+def test_a_lane_has_its_part_of_the_cores_and_the_caller_keeps_all(threads):
+    with Lanes(2, 4) as lanes:
+        assert list(lanes.map(lambda _: torch.get_num_threads(), range(4))) == [2] * 4
+    assert torch.get_num_threads() == threads
+
+
+def test_there_are_no_more_lanes_than_threads():
+    with Lanes(8, 1) as lanes:
+        assert lanes.count == 1
+
+
+def test_few_items_are_taken_ahead_of_what_was_given_out():
+    taken = []
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    with Lanes(2, 2) as lanes:
+        given = lanes.map(lambda item: item, items())
+        next(given)
+        assert len(taken) == 3
+
+
+def test_an_error_in_a_lane_is_raised_and_leaves_no_thread():
+    with pytest.raises(ZeroDivisionError), Lanes(2, 2) as lanes:
+        list(lanes.map(lambda item: 1 // (3 - item), range(20)))
+    assert not lanes_alive()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 12, 100])
+def test_every_piece_is_in_exactly_one_part(threads, count):
+    pieces = []
+    divided(lambda first, stop: pieces.extend(range(first, stop)), count, 4)
+    assert sorted(pieces) == list(range(count))
+
+
+def test_a_part_has_one_core_and_keeps_the_callers_inference_mode(threads):
+    seen = []
+    with torch.inference_mode():
+        divided(lambda *_: seen.append((torch.get_num_threads(), torch.is_inference_mode_enabled())), 3, 1)
+    assert seen == [(1, True)] * 3
+
+
+def test_small_counts_are_not_divided(threads):
+    parts = []
+    divided(lambda *part: parts.append(part), 11, 4)
+    assert parts == [(0, 11)]
