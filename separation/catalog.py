@@ -342,7 +342,13 @@ def default_bytes(options: SeparationOptions, lean: int = 0) -> int:
         scale = SEGMENT_FLOOR + (1 - SEGMENT_FLOOR) * settings.segment / info.segment_seconds
     # A network is read in half precision and kept in single: three times its file, one network at a time.
     weights = int(info.megabytes / max(1, len(info.networks)) * 3 * MIB)
-    return ENGINE_BYTES + DECODER_BYTES + encoder_bytes(options) + weights + int(info.segment_bytes * settings.lanes * scale)
+    return (
+        ENGINE_BYTES
+        + DECODER_BYTES
+        + encoder_bytes(options)
+        + weights
+        + int(info.segment_bytes * settings.lanes * scale)
+    )
 
 
 def encoder_bytes(options: SeparationOptions) -> int:
