@@ -13,7 +13,10 @@ from collections.abc import Mapping
 # Activations of 33 to 66 MB that are mapped afresh for every operation cost a fault a page: in virtual machines
 # up to a third of the time. Keeping freed memory, in huge pages, makes that nothing. The few largest are mapped all the
 # same (32 MiB is the highest threshold glibc takes): kept, the holes they leave would cost 50 to 90 MB.
-_MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4000000000"
+_MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=2:"
+    "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4000000000"
+)
 
 
 def engine_environment() -> dict[str, str]:

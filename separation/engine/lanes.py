@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
 
 import torch
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+from separation.engine.kernels.crew import use_threads
+
+Work = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Lanes:
@@ -26,7 +26,7 @@ class Lanes:
         self._pool: ThreadPoolExecutor | None = None
         if self.count > 1:
             own = threads // self.count
-            self._pool = ThreadPoolExecutor(self.count, "lane", initializer=torch.set_num_threads, initargs=(own,))
+            self._pool = ThreadPoolExecutor(self.count, "lane", initializer=use_threads, initargs=(own,))
 
     def __enter__(self) -> Lanes:
         return self
@@ -37,15 +37,37 @@ class Lanes:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def map(self, work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-        """`work` of each item, in order. At most `count` + 1 items are taken ahead of what was given out."""
+    def map(self, work: Work, items: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """`work` of each item, in order; a result may be overwritten when the next is asked for.
+
+        At most `count` + 1 items are taken ahead of what was given out.
+        """
         if self._pool is None:
             yield from map(work, items)
             return
-        begun: deque[Future[Made]] = deque()
-        for item in items:
-            begun.append(self._pool.submit(work, item))
+        begun: deque[tuple[Future[torch.Tensor], torch.Tensor]] = deque()  # the item is kept so that it is freed here
+        slots = [_Slot() for _ in range(self.count + 2)]
+        for number, item in enumerate(items):
+            begun.append((self._pool.submit(slots[number % len(slots)].filled, work, item), item))
             if len(begun) > self.count:
-                yield begun.popleft().result()
+                yield begun.popleft()[0].result()
         while begun:
-            yield begun.popleft().result()
+            yield begun.popleft()[0].result()
+
+
+class _Slot:
+    """Memory for one result at a time.
+
+    A lane that gave its result away would have it freed by another thread, at any time: its own memory would not be
+    laid out like this the next time, and grow.
+    """
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0)
+
+    def filled(self, work: Work, item: torch.Tensor) -> torch.Tensor:
+        """A copy of `work` of the item."""
+        result = work(item)
+        if self._memory.numel() < result.numel():
+            self._memory = torch.empty(result.numel())
+        return self._memory[: result.numel()].view(result.shape).copy_(result)

@@ -29,6 +29,15 @@ def divided(work: Callable[[int, int], None], count: int, least: int) -> None:
     list(_threads(parts).map(part, range(parts)))
 
 
+def use_threads(count: int) -> None:
+    """Let torch use so many threads in the calling thread, whatever it uses in others.
+
+    A thread that first computes takes over what was set last, in any thread; only from then on it has its own number.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(count)
+
+
 @functools.cache
 def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, "crew", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(count, "crew", initializer=use_threads, initargs=(1,))

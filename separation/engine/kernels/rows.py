@@ -23,6 +23,9 @@ from separation.engine.kernels.stretches import fitting, joined
 LEAST_ROWS = 16
 """Rows that are worth a thread of their own."""
 
+LARGE_WEIGHT = 2**17
+"""Values of a matrix from which on a product of many calls is faster than of one, which copies it for each row."""
+
 
 def rows_first(x: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """(batch, channels, rows, time) as contiguous (batch, rows, channels, time): a view if it lies like that."""
@@ -39,7 +42,12 @@ def windows(x: torch.Tensor, height: int, step: int) -> torch.Tensor:
 
 def multiply(weight: torch.Tensor, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """`weight` (out, in) times each of x (n, in, time), in the weight's precision, plus `bias` (out, 1) in float32."""
-    return torch.bmm(weight.expand(len(x), *weight.shape), x).float().add_(bias)
+    if weight.numel() < LARGE_WEIGHT:
+        return torch.bmm(weight.expand(len(x), *weight.shape), x).float().add_(bias)
+    y = x.new_empty(len(x), len(weight), x.shape[-1])
+    for given, made in zip(x, y, strict=True):
+        torch.mm(weight, given, out=made)
+    return y.float().add_(bias)
 
 
 class _Rows(nn.Module):

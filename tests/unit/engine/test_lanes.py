@@ -1,6 +1,7 @@
 """Work divided among threads: segments side by side (`lanes`), parts of a segment (`crew`)."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -17,6 +18,10 @@ def threads():
     torch.set_num_threads(before)
 
 
+def numbers(count):
+    return (torch.tensor([float(number)]) for number in range(count))
+
+
 def lanes_alive():
     return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
 
@@ -24,19 +29,21 @@ def lanes_alive():
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_results_come_in_the_order_of_the_items(count):
     with Lanes(count, 4) as lanes:
-        assert list(lanes.map(lambda item: item * 2, range(20))) == list(range(0, 40, 2))
+        given = [float(result) for result in lanes.map(lambda item: item * 2, numbers(20))]
+    assert given == list(range(0, 40, 2))
     assert not lanes_alive()
 
 
 def test_two_items_are_worked_on_at_the_same_time():
     meeting = threading.Barrier(2, timeout=10)
     with Lanes(2, 2) as lanes:
-        assert sorted(lanes.map(lambda _: meeting.wait(), range(2))) == [0, 1]
+        assert sum(float(result) for result in lanes.map(lambda item: item + meeting.wait(), numbers(2))) == 2
 
 
 def test_a_lane_has_its_part_of_the_cores_and_the_caller_keeps_all(threads):
     with Lanes(2, 4) as lanes:
-        assert list(lanes.map(lambda _: torch.get_num_threads(), range(4))) == [2] * 4
+        own = [int(result) for result in lanes.map(lambda _: torch.tensor([torch.get_num_threads()]), numbers(4))]
+    assert own == [2] * 4
     assert torch.get_num_threads() == threads
 
 
@@ -49,7 +56,7 @@ def test_few_items_are_taken_ahead_of_what_was_given_out():
     taken = []
 
     def items():
-        for item in range(100):
+        for item in numbers(100):
             taken.append(item)
             yield item
 
@@ -59,9 +66,17 @@ def test_few_items_are_taken_ahead_of_what_was_given_out():
         assert len(taken) == 3
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_result_stays_what_it_is_until_the_next_is_asked_for(count):
+    with Lanes(count, count) as lanes:
+        for number, result in enumerate(lanes.map(lambda item: item.expand(2 + int(item) % 3), numbers(40))):
+            time.sleep(0.001)
+            assert result.tolist() == [number] * (2 + number % 3)
+
+
 def test_an_error_in_a_lane_is_raised_and_leaves_no_thread():
     with pytest.raises(ZeroDivisionError), Lanes(2, 2) as lanes:
-        list(lanes.map(lambda item: 1 // (3 - item), range(20)))
+        list(lanes.map(lambda item: torch.tensor([1 // (3 - int(item))]), numbers(20)))
     assert not lanes_alive()
 
 
