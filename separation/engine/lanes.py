@@ -19,16 +19,22 @@ Work = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Lanes:
-    """`count` lanes that share `threads` threads; one lane is the caller's own thread. Use as a context manager."""
+    """`count` lanes that share `threads` threads; one lane is the caller's own thread. Use as a context manager.
+
+    Beside several lanes the caller has one core: its short operations would wait for a second that a lane keeps busy.
+    """
 
     def __init__(self, count: int, threads: int) -> None:
         self.count = max(1, min(count, threads))
+        self._callers = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
         if self.count > 1:
             own = threads // self.count
             self._pool = ThreadPoolExecutor(self.count, "lane", initializer=use_threads, initargs=(own,))
 
     def __enter__(self) -> Lanes:
+        if self._pool is not None:
+            use_threads(1)
         return self
 
     def __exit__(
@@ -36,6 +42,7 @@ class Lanes:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            use_threads(self._callers)
 
     def map(self, work: Work, items: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """`work` of each item, in order; a result may be overwritten when the next is asked for.

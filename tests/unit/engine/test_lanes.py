@@ -40,9 +40,10 @@ def test_two_items_are_worked_on_at_the_same_time():
         assert sum(float(result) for result in lanes.map(lambda item: item + meeting.wait(), numbers(2))) == 2
 
 
-def test_a_lane_has_its_part_of_the_cores_and_the_caller_keeps_all(threads):
+def test_a_lane_has_its_part_of_the_cores_and_the_caller_one_until_it_leaves(threads):
     with Lanes(2, 4) as lanes:
         own = [int(result) for result in lanes.map(lambda _: torch.tensor([torch.get_num_threads()]), numbers(4))]
+        assert torch.get_num_threads() == 1
     assert own == [2] * 4
     assert torch.get_num_threads() == threads
 
