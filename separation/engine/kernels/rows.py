@@ -1,8 +1,8 @@
 """Layers of the frequency branch as matrix products over frequency rows.
 
 In memory (rows, channels, time), rows that follow one another are one matrix of (rows x channels, time). So a
-convolution over rows is a product with a view of its input, a transposed one (kernel twice the stride) writes its
-output rows where they belong, the residual branch sees rows as its batch, and nothing is reordered in between.
+convolution over rows is a product with a view of its input (`filters`), a transposed one (kernel twice the stride)
+writes its output rows where they belong, the residual branch sees rows as its batch, and nothing is reordered.
 A few rows are computed at a time: the intermediates stay in the cache instead of passing through 33 to 66 MB of
 fresh memory at every step. Tensors keep Demucs's shape (batch, channels, rows, time) outside; only their strides
 differ. In bfloat16 only the large products are: sums, norms, activations and residuals stay in float32.
@@ -18,36 +18,17 @@ from torch.nn import functional as F
 
 from separation.engine.kernels.crew import divided
 from separation.engine.kernels.dconv import FoldedDConv, shifted
+from separation.engine.kernels.filters import PlainFilter, row_filter
 from separation.engine.kernels.stretches import fitting, joined
+from separation.engine.kernels.winograd import MADE
 
 LEAST_ROWS = 16
 """Rows that are worth a thread of their own."""
-
-LARGE_WEIGHT = 2**17
-"""Values of a matrix from which on a product of many calls is faster than of one, which copies it for each row."""
 
 
 def rows_first(x: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """(batch, channels, rows, time) as contiguous (batch, rows, channels, time): a view if it lies like that."""
     return x.transpose(1, 2).contiguous().to(dtype)
-
-
-def windows(x: torch.Tensor, height: int, step: int) -> torch.Tensor:
-    """Every `step`-th stack of `height` rows of contiguous (rows, channels, time), as a view (stacks, height x
-    channels, time)."""
-    rows, channels, frames = x.shape
-    count = (rows - height) // step + 1
-    return x.as_strided((count, height * channels, frames), (step * channels * frames, frames, 1))
-
-
-def multiply(weight: torch.Tensor, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """`weight` (out, in) times each of x (n, in, time), in the weight's precision, plus `bias` (out, 1) in float32."""
-    if weight.numel() < LARGE_WEIGHT:
-        return torch.bmm(weight.expand(len(x), *weight.shape), x).float().add_(bias)
-    y = x.new_empty(len(x), len(weight), x.shape[-1])
-    for given, made in zip(x, y, strict=True):
-        torch.mm(weight, given, out=made)
-    return y.float().add_(bias)
 
 
 class _Rows(nn.Module):
@@ -73,24 +54,22 @@ def _can_use(layer: Any, kind: str) -> bool:
 
 def can_use_encoder(layer: Any) -> bool:
     """Whether the layer is a padded frequency layer without norms that span rows."""
-    return _can_use(layer, "HEncLayer") and layer.rewrite.kernel_size == (1, 1)
+    usual = _can_use(layer, "HEncLayer") and layer.rewrite.kernel_size == (1, 1)
+    return bool(usual and layer.kernel_size % layer.stride == 0)
 
 
 class RowEncoder(_Rows):
     """`demucs.hdemucs.HEncLayer` of the frequency branch, its residual branch folded."""
 
-    weight: torch.Tensor
-    bias: torch.Tensor
-    wide_weight: torch.Tensor
-    wide_bias: torch.Tensor
-
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         super().__init__(layer, dtype)
-        weight = layer.conv.weight.detach()[..., 0].transpose(1, 2).flatten(1)  # (out, kernel x in)
-        self.register_buffer("weight", weight.to(dtype).contiguous())
-        self.register_buffer("bias", layer.conv.bias.detach()[:, None])
-        self.register_buffer("wide_weight", layer.rewrite.weight.detach().flatten(1).to(dtype))
-        self.register_buffer("wide_bias", layer.rewrite.bias.detach()[:, None])
+        weight = layer.conv.weight.detach()[..., 0].transpose(1, 2)  # (out, kernel, in)
+        stacks = weight.reshape(len(weight), self.kernel // self.stride, -1)  # of as many rows as a stride
+        self.conv = row_filter(stacks, layer.conv.bias.detach()[:, None], dtype)
+        self.channels = len(weight)
+        self.rewrite = PlainFilter(
+            layer.rewrite.weight.detach().flatten(1)[:, None], layer.rewrite.bias.detach()[:, None], dtype
+        )
 
     def forward(self, x: torch.Tensor, inject: torch.Tensor | None = None) -> torch.Tensor:
         """(batch, channels, rows, time) to (batch, channels out, rows / stride, time)."""
@@ -102,9 +81,8 @@ class RowEncoder(_Rows):
     def _one(self, x: torch.Tensor, inject: torch.Tensor | None) -> torch.Tensor:
         rows, _, frames = x.shape
         rows_out = (rows + 2 * self.pad - self.kernel) // self.stride + 1
-        channels = len(self.bias)
-        out = x.new_empty(rows_out, channels, frames, dtype=self.dtype)
-        step = fitting(2 * channels * frames, rows_out)
+        out = x.new_empty(rows_out, self.channels, frames, dtype=self.dtype)
+        step = _at_a_time(2 * self.channels * frames, rows_out)
 
         def fill(begin: int, end: int) -> None:
             for first in range(begin, end, step):
@@ -118,11 +96,16 @@ class RowEncoder(_Rows):
     def _tile(self, x: torch.Tensor, first: int, inject: torch.Tensor | None, out: torch.Tensor) -> None:
         start = first * self.stride - self.pad
         taken = _with_halo(x, start, start + (len(out) - 1) * self.stride + self.kernel)
-        y = multiply(self.weight, windows(taken, self.kernel, self.stride), self.bias)
+        y = self.conv(taken.view(-1, self.stride * taken.shape[1], taken.shape[2]))
         if inject is not None:
             y += inject
         y = self._residual(F.gelu(y)).to(self.dtype)
-        out.copy_(F.glu(multiply(self.wide_weight, y, self.wide_bias), dim=1))
+        out.copy_(F.glu(self.rewrite(y), dim=1))
+
+
+def _at_a_time(values: int, most: int) -> int:
+    """Rows of so many values that fit the cache, in as many stacks as filters make at once."""
+    return max(MADE, fitting(values, most) // MADE * MADE)
 
 
 def _with_halo(x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
@@ -144,26 +127,19 @@ class RowDecoder(_Rows):
     on rows m and m - 1 only.
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor
-    stretch_weight: torch.Tensor
-    stretch_bias: torch.Tensor
-
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         super().__init__(layer, dtype)
         self.last = layer.last
         weight = layer.rewrite.weight.detach()  # (out, in, rows, time)
         self.height, self.taps = weight.shape[2:]
-        self.register_buffer("weight", weight.permute(0, 2, 3, 1).flatten(1).to(dtype).contiguous())
-        self.register_buffer("bias", layer.rewrite.bias.detach()[:, None])
+        bias = layer.rewrite.bias.detach()[:, None]
+        self.rewrite = row_filter(weight.permute(0, 2, 3, 1).flatten(2), bias, dtype)
         kernel = layer.conv_tr.weight.detach()[..., 0]  # (in, out, kernel)
         here, before = kernel[..., : self.stride], kernel[..., self.stride :]
         phases = torch.stack([before, here]).permute(3, 2, 0, 1)  # (phase, out, 2, in)
         self.channels = kernel.shape[1]
-        stretch = phases.reshape(self.stride * self.channels, -1)
-        self.register_buffer("stretch_weight", stretch.to(self.dtype).contiguous())
         bias = layer.conv_tr.bias.detach().repeat(self.stride)[:, None]
-        self.register_buffer("stretch_bias", bias)
+        self.conv = row_filter(phases.flatten(0, 1), bias, dtype)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor, _length: int | None) -> tuple[torch.Tensor, None]:
         """(batch, channels, rows, time) to (batch, channels out, rows * stride, time)."""
@@ -174,22 +150,34 @@ class RowDecoder(_Rows):
     def _one(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         rows, width, frames = x.shape
         out = x.new_empty(rows * self.stride, self.channels, frames, dtype=self.dtype)
-        step = fitting(2 * width * frames, rows)
+        step = _at_a_time(2 * width * frames, rows)
+        heads: dict[int, torch.Tensor] = {}  # by the row they begin at: what parts leave to be joined
+        tails: dict[int, torch.Tensor] = {}
 
         def fill(begin: int, end: int) -> None:
-            before = self._tile(x, skip, begin - 1, begin) if begin else x.new_zeros(1, width, frames, dtype=self.dtype)
+            before = None if begin else x.new_zeros(1, width, frames)
             for first in range(begin, end, step):
                 last = min(first + step, end)
-                # Past the end: the last row's second half.
-                y = torch.cat([before, self._tile(x, skip, first, last + (last == rows))])
-                before = y[-1:]
-                self._place(self._stretch(y), first * self.stride - self.pad, out)
+                y = self._tile(x, skip, first, last + (last == rows))  # past the end: the last row's second half
+                if before is None:
+                    heads[first] = y[:1]
+                    self._stretch_to(out, first + 1, y)
+                else:
+                    self._stretch_to(out, first, torch.cat([before, y]))
+                before = y[-1:].clone()
+            if before is not None:
+                tails[end] = before
 
         divided(fill, rows, LEAST_ROWS)
+        for first, head in heads.items():
+            self._stretch_to(out, first, torch.cat([tails[first], head]))
         return out
 
-    def _place(self, z: torch.Tensor, start: int, out: torch.Tensor) -> None:
-        """Write rows from row `start` on, as far as there are such rows."""
+    def _stretch_to(self, out: torch.Tensor, first: int, y: torch.Tensor) -> None:
+        """Stretch y, which is the rows from `first` - 1 on, to where it belongs, as far as `out` has such rows."""
+        if len(y) < 2:
+            return
+        z, start = self._stretch(y), first * self.stride - self.pad
         cut, keep = max(0, -start), min(len(z), len(out) - start)
         out[start + cut : start + keep] = z[cut:keep]
 
@@ -198,7 +186,7 @@ class RowDecoder(_Rows):
         stop = min(last, len(x))
         reach = self.height // 2
         taken = self._sum(x, skip, first - reach, stop + reach)
-        y = F.glu(multiply(self.weight, windows(taken, self.height, 1), self.bias), dim=1)
+        y = F.glu(self.rewrite(taken), dim=1)
         y = self._residual(y).to(self.dtype)
         return F.pad(y, (0, 0, 0, 0, 0, last - stop)) if last > stop else y
 
@@ -218,6 +206,5 @@ class RowDecoder(_Rows):
 
     def _stretch(self, y: torch.Tensor) -> torch.Tensor:
         """(m + 1, channels, time) to (m x stride, channels out, time)."""
-        z = multiply(self.stretch_weight, windows(y, 2, 1), self.stretch_bias)
-        z = z.view(-1, self.channels, y.shape[-1])
+        z = self.conv(y).view(-1, self.channels, y.shape[-1])
         return z if self.last else F.gelu(z)
