@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
-from separation.engine.kernels import attention, rows, stretches
+from separation.engine.kernels import attention, filters, rows, stretches
 from separation.engine.kernels.install import install_exact, install_fast
+from separation.engine.kernels.winograd import RowFilter
 from tests.unit.engine import tiny
 
 TRANSFORMER = {"t_layers": 3, "bottom_channels": 16, "t_heads": 2, "dconv_mode": 3, "dconv_depth": 2}
@@ -66,6 +67,37 @@ def test_rows_divided_among_threads_give_the_same(monkeypatch, threads, install)
     _, apart = outputs(network, install, mix)
     torch.set_num_threads(before)
     assert (together - apart).abs().max() <= (1e-5 if install is install_exact else 0.02)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["transformer", "hybrid", "magnitudes"])
+def test_combined_products_in_every_layer_change_nothing_but_rounding(monkeypatch, name, threads):
+    monkeypatch.setattr(filters, "WORTH", 1)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    expected, got = outputs(networks()[name], install_exact, signal())
+    torch.set_num_threads(before)
+    assert 0 < (got - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("taps", [2, 3])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 16])
+def test_a_row_filter_sums_its_weights_over_neighbouring_rows(taps, count):
+    torch.manual_seed(0)
+    weight, bias = torch.randn(6, taps, 5) / 4, torch.randn(6, 1)
+    x = torch.randn(count + taps - 1, 5, 7)
+    expected = torch.stack([sum(weight[:, tap] @ x[row + tap] for tap in range(taps)) + bias for row in range(count)])
+    got = RowFilter(weight, bias)(x)
+    assert got.shape == (count, 6, 7)
+    assert (got - expected).abs().max() <= 2e-5
+
+
+def test_large_float32_weights_are_combined_and_bfloat16_ones_are_not():
+    weight, bias = torch.randn(96, 3, 144), torch.zeros(96, 1)
+    assert isinstance(filters.row_filter(weight, bias, torch.float32), RowFilter)
+    assert isinstance(filters.row_filter(weight, bias, torch.bfloat16), filters.PlainFilter)
+    assert isinstance(filters.row_filter(weight[:8, :, :8], bias[:8], torch.float32), filters.PlainFilter)
 
 
 def test_everything_meant_to_be_replaced_is_replaced():
