@@ -1,7 +1,7 @@
-"""Transformer layers: projections without reshuffling copies, feed-forward in slices that stay in the cache.
+"""Transformer layers: projections without reshuffling copies; norm, feed-forward and sum in slices that stay in cache.
 
-`Precise` keeps float32. `Half` keeps weights in bfloat16, cast once, and writes attention as one matmul, softmax,
-matmul per head: faster than the CPU's fused bfloat16 attention. Norms and residual sums stay in float32.
+In bfloat16, weights are cast once, and attention is one matmul, softmax, matmul per head: faster than the CPU's fused
+bfloat16 attention. Norms and residual sums stay in float32.
 """
 
 from __future__ import annotations
@@ -97,40 +97,71 @@ class FeedForward(nn.Module):
         self.register_buffer("outer_bias", (layer.linear2.bias.detach() * scale).to(dtype))
         self.dtype = dtype
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, n, channels) to the same, in float32."""
-        out = torch.empty_like(x)
+    def add_to(self, x: torch.Tensor, norm: Any) -> None:
+        """Add what it makes of the norm of x to x (batch, n, channels) in float32; `norm` is of each position."""
 
         def fill(first: int, last: int) -> None:
             for start in range(first, last, SLICE):
-                rows = slice(start, min(start + SLICE, last))
-                hidden = self.activation(F.linear(x[:, rows].to(self.dtype), self.inner_weight, self.inner_bias))
-                out[:, rows] = F.linear(hidden, self.outer_weight, self.outer_bias)
+                rows = x[:, start : min(start + SLICE, last)]
+                hidden = self.activation(F.linear(norm(rows).to(self.dtype), self.inner_weight, self.inner_bias))
+                rows += F.linear(hidden, self.outer_weight, self.outer_bias)
 
         divided(fill, x.shape[1], SLICE)
-        return out
+
+
+class WholeNorm(nn.Module):
+    """`demucs.transformer.MyGroupNorm` with one group, on (batch, n, channels) as it lies."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised over positions and channels together."""
+        whole = F.layer_norm(x, x.shape[1:], eps=self.norm.eps)
+        return torch.addcmul(self.norm.bias, whole, self.norm.weight, out=whole)
 
 
 def can_replace(layer: Any) -> bool:
-    """Whether the layer is one of demucs's two transformer layers with dense attention."""
-    kind = type(layer).__name__
-    attention = getattr(layer, "self_attn", None) or getattr(layer, "cross_attn", None)
-    plain = kind in ("MyTransformerEncoderLayer", "CrossTransformerEncoderLayer") and not layer.sparse
-    return bool(plain and type(attention) is nn.MultiheadAttention and attention.in_proj_weight is not None)
+    """Whether the layer is one of demucs's two transformer layers, with dense attention and norms before it."""
+    if type(layer).__name__ not in ("MyTransformerEncoderLayer", "CrossTransformerEncoderLayer") or layer.sparse:
+        return False
+    attention = _attention(layer)
+    norms = [getattr(layer, name, None) for name in ("norm1", "norm2", "norm3")]
+    by_position = all(norm is None or type(norm) is nn.LayerNorm for norm in norms)
+    out_of_one = layer.norm_out is None or layer.norm_out.num_groups == 1
+    plain = type(attention) is nn.MultiheadAttention and attention.in_proj_weight is not None
+    return bool(layer.norm_first and by_position and out_of_one and plain)
+
+
+def _attention(layer: Any) -> Any:
+    return getattr(layer, "self_attn", None) or getattr(layer, "cross_attn", None)
 
 
 def install_attention(layer: Any, dtype: torch.dtype = torch.float32) -> None:
-    """Let the layer use `Projections` and `FeedForward`, which take its layer scales into their weights."""
-    scale = _take_scale(layer, "gamma_1")
+    """Let the layer use `Projections`, `FeedForward` and `WholeNorm`; its layer scales go into their weights."""
+    attend = Projections(_attention(layer), dtype, _take_scale(layer, "gamma_1"))
     feed = FeedForward(layer, dtype, _take_scale(layer, "gamma_2"))
     layer.linear1, layer.linear2 = feed, nn.Identity()  # in their place: nothing is kept twice
-    layer._ff_block = MethodType(lambda _self, x: feed(x), layer)
+    ending = nn.Identity() if layer.norm_out is None else WholeNorm(layer.norm_out)
+
+    def own(self: Any, x: torch.Tensor, *_masks: Any) -> torch.Tensor:
+        normed = self.norm1(x)
+        x = attend(normed, normed).add_(x)
+        feed.add_to(x, self.norm2)
+        return ending(x)
+
+    def cross(self: Any, q: torch.Tensor, k: torch.Tensor, *_masks: Any) -> torch.Tensor:
+        x = attend(self.norm1(q), self.norm2(k)).add_(q)
+        feed.add_to(x, self.norm3)
+        return ending(x)
+
     if hasattr(layer, "self_attn"):
-        own = layer.self_attn = Projections(layer.self_attn, dtype, scale)
-        layer._sa_block = MethodType(lambda _self, x, *_masks, **_more: own(x, x), layer)
+        layer.self_attn = attend
+        layer.forward = MethodType(own, layer)
     else:
-        cross = layer.cross_attn = Projections(layer.cross_attn, dtype, scale)
-        layer._ca_block = MethodType(lambda _self, q, k, *_masks: cross(q, k), layer)
+        layer.cross_attn = attend
+        layer.forward = MethodType(cross, layer)
 
 
 def _take_scale(layer: Any, name: str) -> torch.Tensor:
