@@ -23,6 +23,9 @@ from separation.engine.staging import Stage
 
 Samples = NDArray[np.float32]
 
+WRITE_ERRORS = (OSError, EngineError, ValueError)
+"""What writing an output may raise; kept, and raised again where the work was asked for."""
+
 
 class StemOutput:
     """One output. `rounds` networks will each deliver all of it; their deliveries are added up."""
@@ -150,7 +153,7 @@ class Courier:
                 continue
             try:
                 work()
-            except (OSError, EngineError, ValueError) as error:
+            except WRITE_ERRORS as error:
                 self._error = error
 
 
@@ -174,7 +177,7 @@ class Finisher:
     def _one(self, output: StemOutput) -> dict[str, Any]:
         try:
             return {} if self._error is not None else output.finish(self._hear)
-        except (OSError, EngineError, ValueError) as error:
+        except WRITE_ERRORS as error:
             self._error = self._error or error
             return {}
 
