@@ -17,6 +17,7 @@ TRANSFORMER = {"t_layers": 3, "bottom_channels": 16, "t_heads": 2, "dconv_mode":
 def networks():
     return {
         "transformer": tiny.transformer(**TRANSFORMER, channels=8),
+        "norms after": tiny.transformer(**TRANSFORMER, channels=8, t_norm_first=False, t_norm_out=False),
         "no transformer": tiny.transformer(dconv_mode=3),
         "hybrid": tiny.hybrid(),
         "waveform": tiny.waveform(),
@@ -108,6 +109,10 @@ def test_everything_meant_to_be_replaced_is_replaced():
         "sources finished one by one",
         "sliced feed-forward",
     ]
+
+
+def test_transformer_layers_with_norms_after_them_keep_their_own_forward():
+    assert "sliced feed-forward" not in install_exact(networks()["norms after"])
 
 
 def test_a_network_with_a_wiener_filter_keeps_its_own_ending():
