@@ -241,7 +241,7 @@ def read_float(path: Path) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.engine", description=__doc__)
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=[name for name in TABLES if name != "starter"])
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=[name for name in TABLES if name != "starter"])
     parser.add_argument("--minutes", nargs="+", type=float, default=[1, 3])
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--pairs", type=int, default=1, help="runs of each tool at each length; medians are shown")
@@ -253,11 +253,13 @@ def main(argv: list[str] | None = None) -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         bench = Bench(folder)
-        _run_tables(bench, options)
-        if options.results:
-            known = json.loads(options.results.read_text()) if options.results.exists() else []
-            bench.results = known + bench.results
-            options.results.write_text(json.dumps(bench.results, indent=1))
+        if options.results and options.results.exists():
+            bench.results = json.loads(options.results.read_text())
+        try:
+            _run_tables(bench, options)
+        finally:  # what an interrupted run has measured counts
+            if options.results:
+                options.results.write_text(json.dumps(bench.results, indent=1))
         if options.plot:
             bench.plot(options.plot)
 
