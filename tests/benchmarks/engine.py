@@ -241,7 +241,8 @@ def read_float(path: Path) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.engine", description=__doc__)
-    parser.add_argument("--tables", nargs="*", choices=TABLES, default=[name for name in TABLES if name != "starter"])
+    usual = [name for name in TABLES if name != "starter"]
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=usual, help="none: only the plot of --results")
     parser.add_argument("--minutes", nargs="+", type=float, default=[1, 3])
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--pairs", type=int, default=1, help="runs of each tool at each length; medians are shown")
