@@ -11,12 +11,14 @@ import numpy as np
 
 from separation.starter.synthesis import RATE, synthesise
 from separation.starter.synthesis.signal import Rng, Signal, gain
+from separation.starter.synthesis.space import chorused, driven, in_room, widened
 
 FIRST_SEED = 100_000
 CLIP_SECONDS = 8.0
 FULL_SCALE = 32767
 REMIXED = 0.5
 STRETCH = 0.17
+ALTERED = 0.4
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,21 @@ def varied(rng: Rng, clips: Clips, source: int, samples: int) -> Signal:
     return stem if taken == samples else resampled(stem, samples)
 
 
+def altered(rng: Rng, stem: Signal) -> Signal:
+    """(2, samples) as another studio might have had it: no effect is the mark of any one stem."""
+    for effect in (driven, chorused, widened):
+        if rng.random() < 0.35:
+            stem = effect(rng, stem)
+    return in_room(rng, stem, 0.6, -8)
+
+
 def example(rng: Rng, clips: Clips, samples: int) -> Signal:
     """Four stems that sum to one training mixture, (4, 2, samples): of one song, or each of another (a remix)."""
     if rng.random() < REMIXED:
         stems = np.stack([varied(rng, clips, source, samples) for source in range(4)])
     else:
         stems = clips.crop(rng, samples)
+    stems = np.stack([altered(rng, stem) if rng.random() < ALTERED else stem for stem in stems])
     gains = np.array([gain(decibels) for decibels in rng.uniform(-6, 6, 4)]) * rng.choice([-1, 1], 4)
     stems = stems * gains.astype(np.float32)[:, None, None]
     if rng.random() < 0.5:

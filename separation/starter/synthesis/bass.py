@@ -1,5 +1,7 @@
 """The bass: one monophonic line below about 300 Hz, by several kinds of instrument. Owns no other stem."""
 
+import math
+
 import numpy as np
 
 from separation.starter.synthesis.harmony import Plan
@@ -24,7 +26,8 @@ from separation.starter.synthesis.signal import (
     wander,
 )
 
-LOWEST, HIGHEST = 26, 50
+HIGHEST = (38, 50)
+"""From D2 to D3: the root notes of a song lie in the octave up to one of these."""
 LINES = ("root", "root", "octave", "fifth", "walking", "eighths", "held")
 
 
@@ -84,9 +87,10 @@ def note(rng: Rng, midi: int, seconds: float, kind: str, character: Rng) -> Sign
     return unit(wave) * curve(samples, np.array([0, 0.05, seconds]), np.array([1, 1, character.uniform(0.3, 1)]))
 
 
-def _steps(rng: Rng, plan: Plan, line: str) -> list[tuple[float, float, int]]:
+def _steps(rng: Rng, plan: Plan, line: str, highest: int) -> list[tuple[float, float, int]]:
     notes: list[tuple[float, float, int]] = []
     for chord in plan.chords:
+        lowered = 12 * math.ceil((plan.midi(chord.root) - highest) / 12)
         grid = {"eighths": plan.beat / 2, "held": chord.seconds, "walking": plan.beat}.get(
             line, plan.beat * float(rng.choice([0.5, 1, 1.5, 2]))
         )
@@ -99,32 +103,23 @@ def _steps(rng: Rng, plan: Plan, line: str) -> list[tuple[float, float, int]]:
                 degree += int(rng.integers(-1, 5))
             octave = 1 if line == "octave" and rng.random() < 0.35 else 0
             if rng.random() < 0.92:
-                notes.append((time, min(grid, chord.start + chord.seconds - time), plan.midi(degree, octave)))
+                notes.append((time, min(grid, chord.start + chord.seconds - time), plan.midi(degree, octave) - lowered))
             time += grid
     return notes
-
-
-def _fold(midi: int) -> int:
-    while midi > HIGHEST:
-        midi -= 12
-    while midi < LOWEST:
-        midi += 12
-    return midi
 
 
 def render(rng: Rng, plan: Plan, palette: Palette) -> Signal:
     """The bass of a song, (2, samples)."""
     strip = Strip(plan.seconds)
     kind, line = str(rng.choice(palette.basses)), str(rng.choice(LINES))
+    highest = int(rng.integers(HIGHEST[0], HIGHEST[1] + 1))
     seed, gate = int(rng.integers(2**31)), rng.uniform(0.4, 1.0)
     longest = plan.beat * 4
     cached = Cached(lambda midi: note(rng, midi, max(longest, 0.3), kind, np.random.default_rng(seed)))
     pan, glide = 0.5 + rng.normal(0, 0.03), rng.uniform(0.003, 0.02)
-    for time, seconds, midi in _steps(rng, plan, line):
+    for time, seconds, midi in _steps(rng, plan, line, highest):
         if time < 0 or not plan.plays("bass", time):
             continue
         length = int(min(max(seconds * gate, 0.08), longest) * RATE)
-        strip.add(
-            faded(cached(_fold(midi))[:length], glide, 0.02), time + rng.normal(0, 0.004), rng.uniform(0.75, 1), pan
-        )
+        strip.add(faded(cached(midi)[:length], glide, 0.02), time + rng.normal(0, 0.004), rng.uniform(0.75, 1), pan)
     return strip.audio

@@ -132,7 +132,7 @@ def _attack(kind: str) -> float:
 
 
 def _chords(rng: Rng, plan: Plan, play: Callable[[int], Signal], kind: str, strip: Strip) -> None:
-    octave, gate = int(rng.integers(0, 2)), rng.uniform(0.4, 1.0)
+    octave, gate = int(rng.choice([-1, 0, 0, 0, 1, 1, 1])), rng.uniform(0.4, 1.0)
     grid = plan.beat * float(rng.choice([0.5, 1, 2, 4, 8]))
     spread, strum = rng.uniform(0, 0.3), rng.uniform(0, 0.03) if kind in ("guitar", "harp") else 0.0
     inversion = int(rng.integers(0, 3))

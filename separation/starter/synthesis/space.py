@@ -1,4 +1,4 @@
-"""What a studio does to a stem: equalisation, room, width, level. Linear, apart from a soft compressor."""
+"""What a studio does to a stem: equalisation, room, chorus, drive, width, level."""
 
 import numpy as np
 
@@ -12,14 +12,19 @@ def _fft_length(samples: int) -> int:
 
 
 def treated(rng: Rng, audio: Signal, stem: str) -> Signal:
-    """(2, samples) through one spectral curve and one room, DC removed."""
+    """(2, samples) through one spectral curve and, but for the bass, mostly one room; DC removed."""
+    return in_room(rng, audio, 0.0 if stem == "bass" else 0.75, -12 if stem == "drums" else -9)
+
+
+def in_room(rng: Rng, audio: Signal, chance: float, loudest: float) -> Signal:
+    """(2, samples) through one spectral curve and perhaps one room of at most `loudest` dB; DC removed."""
     samples = audio.shape[1]
     size = _fft_length(samples + RATE)
     spectrum = np.fft.rfft(audio, size)
     spectrum *= equaliser(rng, size)
-    if stem != "bass" and rng.random() < 0.75:
+    if chance > 0 and rng.random() < chance:
         wet = np.fft.rfft(room(rng, log_uniform(rng, 0.15, 1.6)), size)
-        spectrum = spectrum + spectrum * wet * gain(rng.uniform(-30, -12 if stem == "drums" else -9))
+        spectrum = spectrum + spectrum * wet * gain(rng.uniform(-30, loudest))
     out = np.fft.irfft(spectrum, size)[:, :samples]
     return (out - out.mean(axis=1, keepdims=True)).astype(np.float32)
 
@@ -45,6 +50,33 @@ def room(rng: Rng, seconds: float) -> Signal:
         at = int(rng.uniform(0.004, 0.06) * RATE)
         tail[int(rng.integers(2)), min(at, samples - 1)] += rng.normal(0, 8)
     return (tail / (np.sqrt((tail**2).sum(axis=1, keepdims=True)) + 1e-6)).astype(np.float32)
+
+
+def chorused(rng: Rng, audio: Signal) -> Signal:
+    """(2, samples) with a copy whose delay swings, differently left and right."""
+    samples = audio.shape[1]
+    time = np.arange(samples, dtype=np.float32) / RATE
+    middle, depth, rate = rng.uniform(0.006, 0.025), rng.uniform(0.0005, 0.003), rng.uniform(0.2, 1.5)
+    out = audio.copy()
+    for side, phase in zip(out, rng.uniform(0, 2 * np.pi, 2), strict=True):
+        at = np.arange(samples) - RATE * (middle + depth * np.sin(2 * np.pi * rate * time + phase))
+        side += np.float32(rng.uniform(0.2, 0.7)) * np.interp(at, np.arange(samples), side, left=0).astype(np.float32)
+    return out
+
+
+def driven(rng: Rng, audio: Signal) -> Signal:
+    """(2, samples) through a soft clipper, as loud as before."""
+    level, peak = float(np.sqrt((audio**2).mean())), float(np.abs(audio).max())
+    if peak == 0:
+        return audio
+    out = np.tanh(audio * np.float32(log_uniform(rng, 0.5, 5) / peak))
+    return out * np.float32(level / (float(np.sqrt((out**2).mean())) + 1e-9))
+
+
+def widened(rng: Rng, audio: Signal) -> Signal:
+    """(2, samples) narrower or wider."""
+    middle = audio.mean(axis=0)
+    return middle + np.float32(rng.uniform(0, 1.5)) * (audio - middle)
 
 
 def levelled(rng: Rng, audio: Signal, decibels: float) -> Signal:

@@ -66,15 +66,16 @@ def _formant_gains(rng: Rng, notes: list[tuple[float, float, int]], seconds: flo
     samples = int(seconds * RATE)
     times = np.arange(frames_of(samples)) * HOP / RATE
     points, values = [], []
+    hold = rng.uniform(0.1, 0.7)
     for start, length, _midi in notes:
         first, second = (VOWELS[str(rng.choice(list(VOWELS)))] for _ in range(2))
         glides = rng.random() < 0.35
-        points += [start, start + length * 0.6, start + length * 0.95]
+        points += [start, start + length * hold, start + length * 0.95]
         values += [first, first, second if glides else first]
     formants = [np.interp(times, points, [v[i] for v in values]) * scale for i in range(4)]
     widths = np.array([80, 100, 140, 200]) * rng.uniform(0.7, 1.6)
-    levels = np.array([1.0, rng.uniform(0.3, 0.9), rng.uniform(0.12, 0.5), rng.uniform(0.06, 0.35)])
-    gains = np.full((len(times), len(FREQUENCIES)), rng.uniform(0.003, 0.02), dtype=np.float32)
+    levels = np.array([1.0, rng.uniform(0.3, 1.2), rng.uniform(0.15, 0.9), rng.uniform(0.1, 0.7)])
+    gains = np.full((len(times), len(FREQUENCIES)), rng.uniform(0.003, 0.05), dtype=np.float32)
     for centre, width, level in zip(formants, widths, levels, strict=True):
         distance = (FREQUENCIES[None, :] - centre[:, None].astype(np.float32)) / np.float32(width)
         gains += np.float32(level) / np.sqrt(1 + distance**2 * (1 + 0.1 * np.abs(distance)))
@@ -110,10 +111,15 @@ def _consonants(rng: Rng, notes: list[tuple[float, float, int]], seconds: float,
     return strip
 
 
-def voice(rng: Rng, notes: list[tuple[float, float, int]], seconds: float, scale: float) -> Signal:
-    """One singer on a line of notes, (samples,), peak 1."""
-    pitch = _pitch(rng, notes, seconds, rng.uniform(0.012, 0.07))
-    harmonics = 1 / np.arange(1, 200) ** rng.uniform(1.1, 1.9)
+def voice(
+    rng: Rng, notes: list[tuple[float, float, int]], seconds: float, scale: float, *, spoken: bool = False
+) -> Signal:
+    """One singer on a line of notes, (samples,), peak 1; a speaker's pitch only leans on them."""
+    pitch = _pitch(rng, notes, seconds, rng.uniform(0.03, 0.12) if spoken else rng.uniform(0.012, 0.07))
+    pitch += rng.uniform(0, 0.25) * wander(len(pitch), rng, 60) * (rng.random() < 0.25)
+    if spoken:
+        pitch += rng.uniform(0.3, 2.5) * wander(len(pitch), rng, rng.uniform(1.5, 4))
+    harmonics = 1 / np.arange(1, 200) ** rng.uniform(0.3, 1.5)
     source = oscillate(hertz(pitch).astype(np.float32), harmonics, rng.uniform(-0.6, 0.6, 199))
     source /= float(source.std()) + 1e-6
     breath = coloured_noise(len(source), rng, 800, 9000) * rng.uniform(0.005, 0.12)
@@ -138,13 +144,14 @@ def render(rng: Rng, plan: Plan, palette: Palette) -> Signal:
     strip = Strip(plan.seconds)
     span = palette.formants[int(rng.integers(len(palette.formants)))]
     scale = rng.uniform(*span)
-    low = int(rng.integers(43, 52) if scale < 1 else rng.integers(53, 62))
-    spoken = rng.random() < 0.2
+    low = int(rng.integers(40, 52) if scale < 1 else rng.integers(53, 62))
+    spoken = rng.random() < 0.25
     line = _spoken(rng, plan, low) if spoken else melody(rng, plan, low, low + 17, float(rng.uniform(0.6, 1.5)))
     notes = [note for note in line if plan.plays("vocals", note[0])]
     if not notes:
         return strip.audio
-    strip.add(voice(rng, notes, plan.seconds, scale), 0.0, 1.0, float(np.clip(rng.normal(0.5, 0.04), 0.3, 0.7)))
+    lead = voice(rng, notes, plan.seconds, scale, spoken=spoken)
+    strip.add(lead, 0.0, 1.0, float(np.clip(rng.normal(0.5, 0.04), 0.3, 0.7)))
     if rng.random() < 0.4 and not spoken:
         lift = int(rng.choice([0, 0, 3, 4, 7, 12, -12]))
         for pan in (rng.uniform(0.1, 0.4), rng.uniform(0.6, 0.9)):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from separation.starter.data import Clips, batches, example, resampled, varied
+from separation.starter.data import Clips, altered, batches, example, resampled, varied
 from separation.starter.synthesis import RATE, synthesise
 
 SAMPLES = RATE // 4
@@ -63,3 +63,17 @@ def test_stretching_moves_the_pitch() -> None:
 def test_crops_longer_than_the_clips_are_refused(clips: Clips) -> None:
     with pytest.raises(ValueError, match="too short"):
         clips.crop(np.random.default_rng(0), 2 * RATE)
+
+
+def test_an_altered_stem_is_the_same_length_and_another_sound(clips: Clips) -> None:
+    stem = clips.crop(np.random.default_rng(0), SAMPLES)[0]
+    for seed in range(8):
+        other = altered(np.random.default_rng(seed), stem)
+        assert (other.shape, other.dtype) == (stem.shape, np.float32)
+        assert np.isfinite(other).all()
+        assert not np.allclose(other, stem, atol=1e-4)
+
+
+def test_altering_leaves_silence_silent() -> None:
+    silence = np.zeros((2, SAMPLES), np.float32)
+    assert all(not altered(np.random.default_rng(seed), silence).any() for seed in range(8))

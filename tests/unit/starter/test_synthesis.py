@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from separation.starter.synthesis import RATE, STEMS, TRAINING, WITHHELD, Palette, synthesise
+from separation.starter.synthesis import RATE, STEMS, TRAINING, WITHHELD, Palette, bass, synthesise
+from separation.starter.synthesis.harmony import make_plan
 from separation.starter.synthesis.signal import Signal, hertz, oscillate, partials
 
 SECONDS = 4.0
@@ -55,6 +56,17 @@ def test_the_bass_has_its_power_below_the_voice(song: Signal) -> None:
     frequency = np.fft.rfftfreq(song.shape[2], 1 / RATE)
     centre = (power * frequency).sum(axis=1) / power.sum(axis=1)
     assert centre[STEMS.index("bass")] < centre[STEMS.index("vocals")]
+
+
+def test_bass_lines_reach_down_to_a_bass_guitars_low_strings() -> None:
+    lowest = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        line = bass.render(rng, make_plan(rng, SECONDS, full=True), TRAINING).mean(axis=0)
+        power = np.abs(np.fft.rfft(line)) ** 2
+        lowest.append(np.fft.rfftfreq(len(line), 1 / RATE)[power > 0.1 * power.max()][0])
+    assert min(lowest) < 55
+    assert 70 < max(lowest) < 160
 
 
 def test_partials_are_the_sum_of_their_cosines() -> None:
