@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from separation.starter.synthesis import RATE, STEMS, TRAINING, WITHHELD, Palette, bass, synthesise
+from separation.starter.synthesis import RATE, STEMS, TRAINING, WITHHELD, Palette, bass, synthesise, vocals
 from separation.starter.synthesis.harmony import make_plan
 from separation.starter.synthesis.signal import Signal, hertz, oscillate, partials
 
@@ -67,6 +67,16 @@ def test_bass_lines_reach_down_to_a_bass_guitars_low_strings() -> None:
         lowest.append(np.fft.rfftfreq(len(line), 1 / RATE)[power > 0.1 * power.max()][0])
     assert min(lowest) < 55
     assert 70 < max(lowest) < 160
+
+
+def test_voices_have_a_part_of_their_power_above_800_hertz() -> None:
+    shares = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        line = vocals.render(rng, make_plan(rng, SECONDS, full=True), TRAINING).mean(axis=0)
+        power = np.abs(np.fft.rfft(line)) ** 2
+        shares.append(power[np.fft.rfftfreq(len(line), 1 / RATE) > 800].sum() / power.sum())
+    assert 0.08 < np.median(shares) < 0.5
 
 
 def test_partials_are_the_sum_of_their_cosines() -> None:
