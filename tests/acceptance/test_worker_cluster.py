@@ -136,8 +136,9 @@ def test_a_cluster_that_answers_is_left_alone(instance: Instance, cluster: subpr
 def test_a_cluster_that_hands_out_no_messages_any_more_is_ended(
     instance: Instance, cluster: subprocess.Popen[bytes]
 ) -> None:
-    wait_for(lambda: len(family_of(cluster)) >= 6, 20, "the workers to start")
-    time.sleep(1)
+    answered = "SELECT count(*) FROM separation_workercluster WHERE answered_at IS NOT NULL"
+    wait_for(lambda: instance.query(answered) == [(1,)], 40, "the cluster's first answer")
+    time.sleep(1)  # no message is on its way now: the next ping is much later
     sentinel = psutil.Process(cluster.pid).children()[0]
     for worker in sorted(sentinel.children(), key=lambda process: process.create_time())[:4]:
         worker.kill()  # one of them waits for a message and takes the queue's lock with it
