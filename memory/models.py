@@ -157,7 +157,7 @@ class ServiceProcess(models.Model):
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="processes")
     role = models.CharField(max_length=32)
     pid = models.PositiveIntegerField()
-    kernel_start = models.FloatField(default=0, help_text="epoch seconds by its host's kernel; tells reused pids apart")
+    kernel_start = models.FloatField(default=0, help_text="start, as its host counts it; tells reused pids apart")
     rss_bytes = models.PositiveBigIntegerField(default=0)
     peak_bytes = models.PositiveBigIntegerField(default=0)
     accepting = models.BooleanField(default=True)

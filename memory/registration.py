@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import psutil
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest, Now
@@ -18,6 +17,7 @@ from memory.conf import MemorySettings, memory_settings
 from memory.incidents import record_incident
 from memory.models import Host, IncidentKind, ServiceProcess
 from memory.monitor import MemoryMonitor, process_monitor
+from memory.probes.tree import started
 from memory.quantities import format_bytes
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Registration:
 
     def _write(self, role: str, settings: MemorySettings) -> None:
         reading, acceptance = self._monitor.own_process(), self._monitor.accepting_work()
-        started = psutil.Process().create_time()
+        began = started(reading.pid) or 0.0
         with transaction.atomic():
             Host.objects.bulk_create([Host(name=settings.host_name)], ignore_conflicts=True)
             row, _ = ServiceProcess.objects.update_or_create(
@@ -66,15 +66,15 @@ class Registration:
                 pid=reading.pid,
                 defaults={"role": role, "accepting": acceptance.ok, "reason": acceptance.reason[:255]},
             )
-            note_usage(row, started, reading.rss, settings)
+            note_usage(row, began, reading.rss, settings)
 
 
-def note_usage(row: ServiceProcess, started: float, rss: int, settings: MemorySettings) -> None:
+def note_usage(row: ServiceProcess, began: float, rss: int, settings: MemorySettings) -> None:
     """Bring a process's row up to date; an incident if it just went over its warning threshold or its limit."""
-    same = abs(row.kernel_start - started) < 1
+    same = row.kernel_start == began
     before = row.rss_bytes if same else 0
     ServiceProcess.objects.filter(pk=row.pk).update(
-        kernel_start=started,
+        kernel_start=began,
         started_at=F("started_at") if same else Now(),
         rss_bytes=rss,
         peak_bytes=Greatest(F("peak_bytes"), rss) if same else rss,

@@ -25,6 +25,7 @@ from memory.models import (
 )
 from memory.monitor import MemoryMonitor
 from memory.probes.host import HostReading
+from memory.probes.tree import started
 from memory.queueing import light_share
 from memory.registration import note_usage
 from memory.retries import atomically
@@ -105,9 +106,7 @@ def _sample_processes(host: str) -> None:
 def _resident(row: ServiceProcess) -> int | None:
     """Bytes of the process that registered; None if it has ended, whoever has its number now."""
     try:
-        process = psutil.Process(row.pid)
-        same = abs(process.create_time() - row.kernel_start) < 1
-        return process.memory_info().rss if same else None
+        return psutil.Process(row.pid).memory_info().rss if started(row.pid) == row.kernel_start else None
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
 

@@ -1,10 +1,15 @@
-"""Rules for the whole suite: skips can be forbidden, and the throw-away data folder goes when the run ends."""
+"""Rules for the whole suite: skips can be forbidden, no property fails for a slow machine, and the throw-away data
+folder goes when the run ends."""
 
 import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("stemsite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stemsite")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -277,3 +277,12 @@ def default_reader() -> str:
 def tree_for(reader: str) -> Tree:
     """`reader` is "proc" or "psutil"."""
     return ProcTree() if reader == "proc" else PsutilTree()
+
+
+def started(pid: int) -> float | None:
+    """When a live process began, in whatever this system counts it: with the pid it names one process of this host.
+
+    None when it is not alive. On Linux it is counted from the machine's start, so setting the clock changes nothing
+    (`psutil.Process.create_time` moves with the clock).
+    """
+    return tree_for(default_reader()).started(pid)

@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from memory.conf import memory_settings
+from memory.probes.tree import started
 from memory.registration import register_process
 from separation import tasks
 from separation.models import WorkerCluster
@@ -31,12 +32,11 @@ GRACE_SECONDS = 10.0
 
 def register() -> None:
     """Write down that this process is the host's cluster."""
-    process = psutil.Process(os.getpid())
     WorkerCluster.objects.update_or_create(
         host=memory_settings().host_name,
         defaults={
-            "pid": process.pid,
-            "create_time": process.create_time(),
+            "pid": os.getpid(),
+            "create_time": started(os.getpid()) or 0.0,
             "started_at": Now(),
             "pinged_at": None,
             "answered_at": None,
@@ -124,8 +124,7 @@ def process_of(cluster: WorkerCluster | None) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(cluster.pid)
-        same = abs(process.create_time() - cluster.create_time) < 1.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        return process if started(process.pid) == cluster.create_time else None
     except psutil.Error:
         return None
 

@@ -9,6 +9,7 @@ import pytest
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
+from memory.probes.tree import started
 from separation import states, tasks
 from separation.broker import HostBroker, host_key
 from separation.models import WorkerCluster
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def cluster(pid: int | None = None, **values: object) -> WorkerCluster:
-    process = psutil.Process(pid or os.getpid())
-    return WorkerCluster.objects.create(host="here", pid=process.pid, create_time=process.create_time(), **values)
+    pid = pid or os.getpid()
+    return WorkerCluster.objects.create(host="here", pid=pid, create_time=started(pid), **values)
 
 
 class Clock:
@@ -80,6 +81,14 @@ def test_a_process_that_only_has_the_number_of_the_cluster_is_not_it() -> None:
     assert process_of(row) is not None
     row.create_time -= 100
     assert process_of(row) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere start times are of the wall clock")
+def test_the_cluster_is_still_recognised_when_the_machines_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    watchdog.register()
+    booted = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 3600)
+    assert process_of(WorkerCluster.objects.get()) is not None
 
 
 def test_a_silent_cluster_is_ended() -> None:

@@ -58,31 +58,31 @@ def check(networks, weights, frames, *, seed=1, **options):
     assert frames < 500 or np.abs(expected).max() > 0.01
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(frames=LENGTHS, shifts=SHIFTS, overlap=OVERLAPS, seed=st.integers(0, 1000))
 def test_a_single_network_gives_what_apply_model_gives(frames, shifts, overlap, seed):
     check([transformer()], None, frames, shifts=shifts, overlap=overlap, seed=seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frames=LENGTHS, shifts=SHIFTS, overlap=OVERLAPS, weights=st.sampled_from([ONE_EACH, MDX, [[1] * 4] * 4]))
 def test_a_bag_gives_what_apply_model_gives(frames, shifts, overlap, weights):
     check(bag(), weights, frames, shifts=shifts, overlap=overlap)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(frames=st.integers(600, 4500), shifts=SHIFTS, overlap=OVERLAPS)
 def test_a_hybrid_network_gives_what_apply_model_gives(frames, shifts, overlap):
     check([hybrid()], None, frames, shifts=shifts, overlap=overlap)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(frames=LENGTHS, shifts=SHIFTS, overlap=OVERLAPS)
 def test_a_waveform_network_gives_what_apply_model_gives(frames, shifts, overlap):
     check([waveform()], None, frames, shifts=shifts, overlap=overlap)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(frames=LENGTHS, overlap=OVERLAPS, segment=st.sampled_from([0.5, 0.77, 1.0]))
 def test_a_shorter_segment_gives_what_apply_model_gives(frames, overlap, segment):
     check([transformer()], None, frames, shifts=0, overlap=overlap, segment=segment)

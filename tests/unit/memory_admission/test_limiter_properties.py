@@ -41,7 +41,7 @@ def act(limiter: ConcurrentOperationLimiter, name: str, value: object, step: int
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(actions, min_size=1, max_size=25))
 def test_never_over_the_budget_the_heavy_share_or_the_places(asked: list[tuple[str, object]]) -> None:
     Host.objects.all().delete()

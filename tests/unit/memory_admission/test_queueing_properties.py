@@ -90,7 +90,7 @@ class Simulation:
         assert sum(charge.bytes for charge in self.running.values()) <= self.room().heavy_budget
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.lists(jobs, min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 120))
 def test_never_over_budget_or_places_and_all_that_can_run_does(arriving: list[Job], slots: int, patience: int) -> None:
     simulation = Simulation({str(n): job for n, job in enumerate(arriving)}, slots, patience)
@@ -99,7 +99,7 @@ def test_never_over_budget_or_places_and_all_that_can_run_does(arriving: list[Jo
     assert simulation.finished == possible
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(600, 1792), st.lists(st.integers(1, 900), min_size=1, max_size=6), st.integers(1, 90))
 def test_an_endless_stream_of_small_jobs_holds_a_big_one_up_for_a_bounded_time(
     big: int, small: list[int], patience: int

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
-import psutil
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
@@ -15,6 +14,7 @@ from pytest_django import Settings
 from memory import sampling
 from memory.conf import MIB, memory_settings
 from memory.models import Host, IncidentKind, MemoryIncident, PeakObservation, ServiceProcess, UsageSample
+from memory.probes.tree import started
 from memory.registration import Registration, keep_registered
 from memory.sampling import Sampler, sample_host_and_processes, thin_history
 
@@ -35,8 +35,9 @@ def child(host: Host) -> Iterator[ServiceProcess]:
         stdout=subprocess.PIPE,
     )
     process.stdout.readline()  # type: ignore[union-attr]
-    started = psutil.Process(process.pid).create_time()
-    yield ServiceProcess.objects.create(host=host, role="worker", pid=process.pid, kernel_start=started)
+    yield ServiceProcess.objects.create(
+        host=host, role="worker", pid=process.pid, kernel_start=started(process.pid) or 0.0
+    )
     process.kill()
     process.communicate()
 
