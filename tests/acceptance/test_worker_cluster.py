@@ -66,9 +66,9 @@ def assert_finished_with_nothing_stray(instance: Instance, key: str) -> None:
     number = instance.job(key)["attempt_number"]
     wanted = [f"{number}-{stem}.wav" for stem in STEMS]
     assert [Path(name).name for name in instance.files("media") if key in name] == wanted
-    wait_for(lambda: instance.files("staging/jobs") == [], 10, "the staging folder to be empty")
+    wait_for(lambda: instance.files("staging/jobs") == [], 30, "the staging folder to be empty")
     held = "SELECT count(*) FROM memory_reservation WHERE released_at IS NULL"
-    wait_for(lambda: instance.query(held) == [(0,)], 10, "its memory to be given back")
+    wait_for(lambda: instance.query(held) == [(0,)], 30, "its memory to be given back")
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -83,7 +83,7 @@ def test_a_job_whose_cluster_is_killed_runs_again_and_succeeds(
     assert engines_below(cluster)
     cluster.kill()
     cluster.wait()
-    wait_for(lambda: gone(family), 5, "workers and engine to be gone with their cluster")
+    wait_for(lambda: gone(family), 30, "workers and engine to be gone with their cluster")
     start_another()
     assert_finished_with_nothing_stray(instance, key)
     assert instance.attempts(key) == [("requeued", "lost_worker"), ("succeeded", "")]
@@ -96,7 +96,7 @@ def test_a_job_whose_worker_is_killed_runs_again_in_the_same_cluster(
     ((worker,),) = instance.query("SELECT worker_pid FROM separation_attempt ORDER BY id DESC LIMIT 1")
     engines = engines_below(cluster)
     psutil.Process(worker).kill()
-    wait_for(lambda: gone(engines), 5, "the engine to be gone with its worker")
+    wait_for(lambda: gone(engines), 30, "the engine to be gone with its worker")
     assert_finished_with_nothing_stray(instance, key)
     assert instance.attempts(key)[0] == ("requeued", "lost_worker")
 
@@ -143,5 +143,5 @@ def test_a_cluster_that_hands_out_no_messages_any_more_is_ended(
     for worker in sorted(sentinel.children(), key=lambda process: process.create_time())[:4]:
         worker.kill()  # one of them waits for a message and takes the queue's lock with it
     instance.python(WATCH.format(seconds=40))
-    wait_for(lambda: cluster.poll() is not None, 5, "the stuck cluster to be ended")
+    wait_for(lambda: cluster.poll() is not None, 30, "the stuck cluster to be ended")
     assert gone(sentinel.children() if sentinel.is_running() else [])

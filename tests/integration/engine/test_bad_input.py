@@ -172,9 +172,9 @@ def test_a_killed_engine_leaves_no_helper(engine, long_song):
             break
     helpers = psutil.Process(process.pid).children()
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert helpers
-    _, alive = psutil.wait_procs(helpers, timeout=10)
+    _, alive = psutil.wait_procs(helpers, timeout=60)
     assert not alive
 
 

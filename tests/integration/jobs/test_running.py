@@ -195,7 +195,7 @@ def test_deleting_a_running_job_ends_it_and_leaves_nothing(make_job: MakeJob, ru
     thread = in_background(runner.run_all)
     wait_for(lambda: separating(job))
     delete_job(job)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive() and not SeparationJob.objects.exists()
     assert stored() == []
     assert_nothing_left()
@@ -222,7 +222,7 @@ def test_a_stopping_worker_requeues_its_job_instead_of_failing_it(make_job: Make
     thread = in_background(runner.run_all)
     wait_for(lambda: separating(job))
     stopping.request()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     job.refresh_from_db()
     assert (job.state, job.attempts.get().outcome) == (JobState.QUEUED, "requeued")
     assert job.attempts.get().reason == "worker_stopped"
@@ -321,7 +321,7 @@ def test_a_job_is_ended_before_the_disk_is_quite_full(
     thread = in_background(runner.run_all)
     wait_for(lambda: separating(job))
     monkeypatch.setattr(disk, "free_bytes", lambda folder=None: disk.LEAST_FREE_BYTES - 1)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     job.refresh_from_db()
     assert (job.state, job.reason) == (JobState.FAILED, "disk_full")
     assert_nothing_left()

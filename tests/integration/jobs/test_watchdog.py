@@ -98,7 +98,7 @@ def test_a_silent_cluster_is_ended() -> None:
     assert process_of(row) is not None
     silent_for(91)
     assert process_of(row) is None
-    child.wait(timeout=5)
+    child.wait(timeout=30)
 
 
 def test_a_ping_from_before_the_machine_slept_ends_nothing() -> None:
@@ -113,7 +113,7 @@ def test_a_silent_cluster_that_ignores_the_request_is_killed() -> None:
     assert child.stdout is not None and child.stdout.readline()
     cluster(child.pid)
     silent_for(91, grace=0.3)
-    assert child.wait(timeout=5) == -9
+    assert child.wait(timeout=30) == -9
     child.stdout.close()
 
 

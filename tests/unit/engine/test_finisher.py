@@ -35,7 +35,7 @@ def test_outputs_are_described_in_their_order_and_all_frames_are_heard_of(thread
 
 
 def test_two_outputs_are_finished_at_the_same_time():
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
     Finisher(2, lambda _: None).finish([Output(name, before=meeting.wait) for name in "ab"])
     assert not meeting.broken
 

@@ -35,7 +35,7 @@ def test_results_come_in_the_order_of_the_items(count):
 
 
 def test_two_items_are_worked_on_at_the_same_time():
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
     with Lanes(2, 2) as lanes:
         assert sum(float(result) for result in lanes.map(lambda item: item + meeting.wait(), numbers(2))) == 2
 

@@ -30,8 +30,8 @@ def test_whoever_waits_asks_the_holder_to_stop_and_then_holds(tmp_path: Path) ->
 
     holder = threading.Thread(target=hold)
     holder.start()
-    taken.wait(5)
-    with part.locked(5):
+    taken.wait(60)
+    with part.locked(60):
         assert asked.is_set()
     holder.join()
     assert not part.stop_file.exists()
