@@ -1,6 +1,6 @@
 """Jobs and tracks through the API."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -162,7 +162,7 @@ def test_pages_go_oldest_first_when_asked(api: Api, owner: User) -> None:
         make_track(owner, f"{i}.wav")
     first = api("GET", "/api/v1/tracks/?page_size=3&ordering=created_at").json()
     second = api("GET", first["next"]).json()
-    moments = [row["created_at"] for row in first["results"] + second["results"]]
+    moments = [datetime.fromisoformat(row["created_at"]) for row in first["results"] + second["results"]]
     assert moments == sorted(moments) and len(moments) == 5
 
 
