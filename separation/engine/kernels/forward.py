@@ -48,9 +48,10 @@ def forward(network: Any, inverse: Inverse, mix: torch.Tensor) -> torch.Tensor:
     out = xt.view(len(mix), sources, -1, mix.shape[-1]) * spread_t[:, None] + level_t[:, None]
     x = x.view(len(mix), sources, -1, bins, frames)
     for item in range(len(mix)):
-        for source in range(sources):
-            scaled = x[item, source] * spread[item] + level[item]
-            out[item, source] += inverse(scaled, None if phase is None else phase[item], mix.shape[-1])
+        scaled = (source * spread[item] + level[item] for source in x[item])
+        made = inverse(scaled, None if phase is None else phase[item], mix.shape[-1])
+        for samples, added in zip(out[item], made, strict=True):
+            samples += added
     return out[..., :given]
 
 

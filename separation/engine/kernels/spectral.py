@@ -6,6 +6,7 @@ edges padded by one and a half hops. All sources at once, as they do it, hold si
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -26,24 +27,32 @@ class Inverse:
         self._hop = int(network.hop_length)
         self._envelopes: dict[int, torch.Tensor] = {}
 
-    def __call__(self, values: torch.Tensor, phase: torch.Tensor | None, length: int) -> torch.Tensor:
-        """One source's samples (audio channels, length).
+    def __call__(
+        self, sources: Iterable[torch.Tensor], phase: torch.Tensor | None, length: int
+    ) -> Iterator[torch.Tensor]:
+        """Each source's samples (audio channels, length).
 
-        `values` are (2 x audio channels, bins, frames), real and imaginary parts in turn; or, with `phase` (complex,
+        A source is (2 x audio channels, bins, frames), real and imaginary parts in turn; or, with `phase` (complex,
         of magnitude 1), magnitudes (audio channels, bins, frames).
         """
-        bins, frames = values.shape[-2:]
-        if phase is None:
-            values = values.view(-1, 2, bins, frames)
-        spectrum = torch.zeros(len(values), frames, bins + 1, 2)
-        parts = values.permute(0, 3, 2, 1) if phase is None else torch.view_as_real((phase * values).transpose(1, 2))
-        spectrum[:, :, :bins] = parts
-        waves = torch.fft.irfft(torch.view_as_complex(spectrum), n=self._size, norm="ortho")
+        spectrum: torch.Tensor | None = None  # one for all: a fresh one for each lies elsewhere, and memory grows
+        for values in sources:
+            if spectrum is None:
+                count, bins, frames = values.shape
+                spectrum = torch.zeros(
+                    count if phase is not None else count // 2, frames, bins + 1, dtype=torch.complex64
+                )
+            _fill(spectrum[:, :, :-1], values, phase)
+            yield self._samples(spectrum, length)
+
+    def _samples(self, spectrum: torch.Tensor, length: int) -> torch.Tensor:
+        """(audio channels, frames, bins), the highest one included, to (audio channels, length)."""
+        waves = torch.fft.irfft(spectrum, n=self._size, norm="ortho")
         waves *= torch.hann_window(self._size)
         total = self._overlap_add(waves)
         # istft drops half a window at the start, the network its padding of one and a half hops.
         start = self._size // 2 + self._hop // 2 * 3
-        return total[:, start : start + length] / self._envelope(frames)[start : start + length]
+        return total[:, start : start + length] / self._envelope(spectrum.shape[1])[start : start + length]
 
     def _overlap_add(self, waves: torch.Tensor) -> torch.Tensor:
         """(audio channels, frames, size) to (audio channels, samples), with silent frames on both sides."""
@@ -69,6 +78,14 @@ class Inverse:
         return found
 
 
+def _fill(spectrum: torch.Tensor, values: torch.Tensor, phase: torch.Tensor | None) -> None:
+    """Write one source into a spectrum (audio channels, frames, bins)."""
+    if phase is None:
+        torch.view_as_real(spectrum).copy_(values.unflatten(0, (-1, 2)).permute(0, 3, 2, 1))
+    else:
+        torch.mul(phase.transpose(1, 2), values.transpose(1, 2), out=spectrum)
+
+
 def install_inverse(network: Any) -> None:
     """Let a network with complex-as-channels output use an `Inverse` where it calls `_ispec`. CPU only."""
     inverse = Inverse(network)
@@ -78,8 +95,8 @@ def install_inverse(network: Any) -> None:
         batch, sources, both = channels.shape[:3]
         out = channels.new_empty(batch, sources, both // 2, length)
         for item in range(batch):
-            for source in range(sources):
-                out[item, source] = inverse(channels[item, source], None, length)
+            for samples, made in zip(out[item], inverse(channels[item], None, length), strict=True):
+                samples.copy_(made)
         return out
 
     network._mask = lambda _spectrum, channels: channels
