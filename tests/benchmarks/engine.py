@@ -114,15 +114,14 @@ class Bench:
         loudest = max(np.abs(read_float(path)).max() for path in out.glob("*.wav"))
         print(f"\nFast mode in silence: {20 * np.log10(max(float(loudest), 1e-30)):.0f} dBFS at most")
 
-    def starter(self, minutes: list[float], modes: list[str]) -> None:
+    def starter(self, minutes: list[float], modes: list[str], **changes: Any) -> None:
         """Length against memory with the bundled model."""
         rows = []
         for length in minutes:
             source = audio(self.folder, length)
             for mode in modes:
-                done, result = run_engine(
-                    source, self.folder / "starter", self.models, model="starter", mode=mode, shifts=0
-                )
+                changes |= {"model": "starter", "mode": mode, "shifts": 0}
+                done, result = run_engine(source, self.folder / "starter", self.models, **changes)
                 samples = {output["samples"] for output in result["outputs"]}
                 assert samples == {round(length * 60 * 44100)}, samples
                 self.results.append(
@@ -246,6 +245,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", nargs="+", type=float, default=[1, 3])
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--pairs", type=int, default=1, help="runs of each tool at each length; medians are shown")
+    parser.add_argument(
+        "--clip-mode", default="rescale", help="of the starter table: only rescale keeps stems on disk until the end"
+    )
     parser.add_argument("--folder", type=Path, help="keep audio and models here (default: a temporary folder)")
     parser.add_argument("--results", type=Path, help="add the measurements to this JSON file")
     parser.add_argument("--plot", type=Path, help="write a plot of peak memory against length")
@@ -269,7 +271,8 @@ def _run_tables(bench: Bench, options: argparse.Namespace) -> None:
     if "separate" in options.tables:
         bench.separate(options.minutes, options.tools, options.pairs)
     if "starter" in options.tables:
-        bench.starter(options.minutes, [tool for tool in options.tools if tool != "demucs"])
+        modes = [tool for tool in options.tools if tool != "demucs"]
+        bench.starter(options.minutes, modes, clip_mode=options.clip_mode)
     for name in ("difference", "fast", "startup", "codecs", "peak"):
         if name in options.tables:
             getattr(bench, name)()
