@@ -1,6 +1,7 @@
 """`manage.py train_starter`: trains the starter model on synthesised songs and writes its weights."""
 
 import os
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = "Train the starter model; an interrupted run goes on with --resume. Writes OUT/weights."
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """In the engine's environment: a step takes a fifth less time where malloc keeps its memory."""
+        from separation.engine.environment import restart_with_environment
+
+        restart_with_environment([sys.executable, *sys.orig_argv[1:]])
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="folder for clips, checkpoint and weights")

@@ -1,12 +1,18 @@
 """The commands from end to end, at the smallest size that still does everything."""
 
+import os
+import subprocess
+import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from separation.starter.export import WEIGHTS
 from separation.starter.loading import load_starter
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*arguments):
@@ -27,6 +33,20 @@ def test_training_goes_on_from_its_checkpoint_and_its_weights_can_be_measured(tm
     )
     assert "validation: 1 songs of 2 s" in table
     assert [line.split()[0] for line in table.splitlines()[2:6]] == ["drums", "bass", "other", "vocals"]
+
+
+def test_as_a_program_training_starts_itself_again_in_the_engines_environment(tmp_path):
+    notes = "import os\nopen(os.environ['NOTES'], 'a').write(os.environ.get('OMP_WAIT_POLICY', 'unset') + ' ')\n"
+    (tmp_path / "sitecustomize.py").write_text(notes)  # every interpreter runs this as it starts
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"PYTHONPATH": str(tmp_path), "NOTES": str(tmp_path / "notes"), "DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "manage.py", "train_starter", "--out", str(tmp_path), "--steps", "1", "--clips", "2"]
+    done = subprocess.run(
+        [*command, "--batch", "1", "--seconds", "0.5"], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "notes").read_text().split()[:2] == ["unset", "passive"]
+    assert "Wrote" in done.stdout
 
 
 def test_resuming_without_a_checkpoint_says_which_file_is_missing(tmp_path):
