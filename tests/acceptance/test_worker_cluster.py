@@ -136,8 +136,8 @@ def test_a_cluster_that_answers_is_left_alone(instance: Instance, cluster: subpr
 def test_a_cluster_that_hands_out_no_messages_any_more_is_ended(
     instance: Instance, cluster: subprocess.Popen[bytes]
 ) -> None:
-    answered = "SELECT count(*) FROM separation_workercluster WHERE answered_at IS NOT NULL"
-    wait_for(lambda: instance.query(answered) == [(1,)], 40, "the cluster's first answer")
+    answered = "SELECT count(*) FROM separation_workercluster WHERE pid = ? AND answered_at IS NOT NULL"
+    wait_for(lambda: instance.query(answered, cluster.pid) == [(1,)], 60, "the cluster's first answer")
     time.sleep(1)  # no message is on its way now: the next ping is much later
     sentinel = psutil.Process(cluster.pid).children()[0]
     for worker in sorted(sentinel.children(), key=lambda process: process.create_time())[:4]:

@@ -114,14 +114,14 @@ class Bench:
         loudest = max(np.abs(read_float(path)).max() for path in out.glob("*.wav"))
         print(f"\nFast mode in silence: {20 * np.log10(max(float(loudest), 1e-30)):.0f} dBFS at most")
 
-    def starter(self, minutes: list[float], modes: list[str], **changes: Any) -> None:
+    def starter(self, minutes: list[float], modes: list[str], clip_mode: str) -> None:
         """Length against memory with the bundled model."""
         rows = []
         for length in minutes:
             source = audio(self.folder, length)
             for mode in modes:
-                changes |= {"model": "starter", "mode": mode, "shifts": 0}
-                done, result = run_engine(source, self.folder / "starter", self.models, **changes)
+                options = {"model": "starter", "mode": mode, "shifts": 0, "clip_mode": clip_mode}
+                done, result = run_engine(source, self.folder / "starter", self.models, **options)
                 samples = {output["samples"] for output in result["outputs"]}
                 assert samples == {round(length * 60 * 44100)}, samples
                 self.results.append(
@@ -272,7 +272,7 @@ def _run_tables(bench: Bench, options: argparse.Namespace) -> None:
         bench.separate(options.minutes, options.tools, options.pairs)
     if "starter" in options.tables:
         modes = [tool for tool in options.tools if tool != "demucs"]
-        bench.starter(options.minutes, modes, clip_mode=options.clip_mode)
+        bench.starter(options.minutes, modes, options.clip_mode)
     for name in ("difference", "fast", "startup", "codecs", "peak"):
         if name in options.tables:
             getattr(bench, name)()
