@@ -12,12 +12,16 @@ from separation.engine.kernels.forward import can_forward, install_forward
 from separation.engine.kernels.half import halve_attribute
 from separation.engine.kernels.rows import RowDecoder, RowEncoder, can_use_decoder, can_use_encoder
 from separation.engine.kernels.spectral import can_invert, install_inverse
+from separation.engine.kernels.waves import WaveDecoder, WaveEncoder, can_squeeze, can_stretch
 
 EDGE_LAYERS = 1
 """Outermost layers that stay in float32 in fast mode: they touch the samples themselves."""
 
 WAVEFORM_EDGE_LAYERS = 3
 """Of the waveform encoder more do: in bfloat16 its outer layers lose the most accuracy, and are no faster."""
+
+WAVES = 2
+"""Waveform layers, from outside, whose intermediates are too large for the cache."""
 
 
 def install_fast(network: Any) -> list[str]:
@@ -47,6 +51,8 @@ def install_exact(network: Any, dtype: torch.dtype = torch.float32) -> list[str]
         done.append("folded residual norms")
     if _use_rows(network, dtype):
         done.append("frequency layers by rows")
+    if _use_waves(network, dtype):
+        done.append("outer waveform layers by stretches")
     if can_forward(network):
         install_forward(network)
         done.append("sources finished one by one")
@@ -88,5 +94,21 @@ def _use_rows(network: Any, dtype: torch.dtype) -> int:
     for index, layer in enumerate(decoders):
         if can_use_decoder(layer):
             decoders[index] = RowDecoder(layer, torch.float32 if index >= len(decoders) - EDGE_LAYERS else inner)
+            count += 1
+    return count
+
+
+def _use_waves(network: Any, dtype: torch.dtype) -> int:
+    encoders: Any = getattr(network, "tencoder", ())
+    decoders: Any = getattr(network, "tdecoder", ())
+    outer = WAVES if dtype == torch.float32 else EDGE_LAYERS  # the next decoder is faster in bfloat16
+    count = 0
+    for index in range(min(WAVES, len(encoders))):
+        if can_squeeze(encoders[index]):
+            encoders[index] = WaveEncoder(encoders[index])
+            count += 1
+    for index in range(max(0, len(decoders) - outer), len(decoders)):
+        if can_stretch(decoders[index]):
+            decoders[index] = WaveDecoder(decoders[index])
             count += 1
     return count

@@ -15,8 +15,8 @@ def fitting(values: int, most: int, bytes_each: int = 4) -> int:
 
 
 def stretches(count: int, values: int) -> Iterator[slice]:
-    """`count` items of so many float32 values, in slices that fit."""
-    step = fitting(values, count)
+    """`count` items of so many float32 values, in slices that fit, of one size but for the last."""
+    step = -(-count // -(-count // fitting(values, count)))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

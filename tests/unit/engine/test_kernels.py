@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
-from separation.engine.kernels import attention, filters, rows, stretches
+from separation.engine.kernels import attention, filters, rows, stretches, waves
 from separation.engine.kernels.install import install_exact, install_fast
 from separation.engine.kernels.winograd import RowFilter
 from tests.unit.engine import tiny
@@ -53,6 +53,17 @@ def test_exact_kernels_change_nothing_but_rounding(name):
 def test_tiles_of_any_height_give_the_same(monkeypatch, limit):
     monkeypatch.setattr(stretches, "CACHE_BYTES", limit)
     expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
+    assert (got - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("stretch", [1, 7, 64])
+def test_waveform_stretches_of_any_length_give_the_same(monkeypatch, stretch, threads):
+    monkeypatch.setattr(waves, "STRETCH", stretch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
+    torch.set_num_threads(before)
     assert (got - expected).abs().max() <= 1e-5
 
 
@@ -106,6 +117,7 @@ def test_everything_meant_to_be_replaced_is_replaced():
     assert done == [
         "folded residual norms",
         "frequency layers by rows",
+        "outer waveform layers by stretches",
         "sources finished one by one",
         "sliced feed-forward",
     ]
