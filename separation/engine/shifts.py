@@ -20,7 +20,8 @@ def draw_offsets(networks: int, shifts: int, sample_rate: int, seed: int) -> lis
     """One list of `shifts` offsets for each network, repeatable by `seed`.
 
     Each network has its own, as in Demucs. They are drawn in the order in which Demucs draws them, from the
-    generator it uses: `random.seed(seed)` before `apply_model` gives the same ones.
+    generator it uses: `random.seed(seed)` before `apply_model` gives the same ones, as long as nothing else draws.
+    Demucs's transformers do, once a segment (a number from range(1)): with them only the first offset is the same.
     """
     generator = random.Random(seed)
     limit = max_shift(sample_rate)
