@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -97,7 +98,7 @@ def timed_modes(load: Callable[[], Any], mix: torch.Tensor) -> tuple[dict[str, f
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     bag = open_bag("htdemucs", Path(sys.argv[1]))
     mix = torch.randn(1, 2, 343980)
     torch.set_num_threads(_cores())
@@ -106,9 +107,13 @@ def main() -> None:
         return load_network(bag, bag.signatures[0])
 
     counter = counted(load(), mix)
+    speeds = {"the BLAS, float32": product_speed()}
     whole, parts = timed_modes(load, mix)
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    peak = 2 * 2048**3 / best(lambda: a @ b)
+    peak = speeds["as the engine chooses, float32"] = product_speed()
+    speeds |= {"bfloat16": product_speed(torch.bfloat16), "attention, float32": attention_speed()}
+    table(
+        "Matrix products alone", ("kind", "GFLOP/s"), [[kind, f"{speed / 1e9:.0f}"] for kind, speed in speeds.items()]
+    )
     counts = {name: float(sum(found.values())) for name, found in counter.get_flop_counts().items()}
     print_whole(whole, counter.get_total_flops(), peak)
     print_parts(parts, counts, counter.get_total_flops(), peak)
@@ -125,10 +130,21 @@ def counted(network: Any, mix: torch.Tensor) -> FlopCounterMode:
 
 def flops_in(counts: Mapping[str, float], name: str) -> float:
     """Those counted for a module, or for the layers of a list, which is never called itself."""
-    layers = (
-        count for key, count in counts.items() if key.rpartition(".")[0] == name and key[len(name) + 1 :].isdigit()
-    )
-    return counts.get(name) or sum(layers)
+    own = (count for key, count in counts.items() if key.rpartition(".")[0] == name and key[len(name) + 1 :].isdigit())
+    return counts.get(name) or sum(own)
+
+
+def product_speed(dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+    """Operations a second of a square matrix product."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    return 2 * size**3 / best(lambda: a @ b)
+
+
+def attention_speed(heads: int = 8, positions: int = 2688, width: int = 64) -> float:
+    """Operations a second of the largest attention of a segment, in float32; its softmax counts as none."""
+    query, key = torch.randn(1, heads, positions, width), torch.randn(1, heads, positions, width)
+    taken = best(lambda: functional.scaled_dot_product_attention(query, key, key))
+    return 4 * heads * positions**2 * width / taken
 
 
 def print_whole(seconds: Mapping[str, float], flops: float, peak: float) -> None:

@@ -106,7 +106,7 @@ class RowEncoder(_Rows):
 def _at_a_time(values: int, most: int) -> int:
     """Rows of so many values that fit the cache, in as many stacks as filters make at once.
 
-    If possible parts are equal: the library compiles products anew for each size, and keeps 250 KB for each.
+    They divide `most` if they can without becoming too few: see `equal_parts`.
     """
     stacks, whole = max(1, fitting(values, most) // MADE), -(-most // MADE)
     equal = max(count for count in range(1, stacks + 1) if whole % count == 0)

@@ -14,10 +14,18 @@ def fitting(values: int, most: int, bytes_each: int = 4) -> int:
     return max(1, min(most, CACHE_BYTES // (bytes_each * values)))
 
 
+def equal_parts(begin: int, end: int, most: int) -> Iterator[slice]:
+    """Slices of at most `most` from `begin` to `end`, of one size but for the last.
+
+    What one part gives back to malloc the next one fits into: sizes that differ leave holes, and memory grows.
+    """
+    step = -(-(end - begin) // -(-(end - begin) // most))
+    return (slice(start, min(start + step, end)) for start in range(begin, end, step))
+
+
 def stretches(count: int, values: int) -> Iterator[slice]:
-    """`count` items of so many float32 values, in slices that fit, of one size but for the last."""
-    step = -(-count // -(-count // fitting(values, count)))
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+    """`count` items of so many float32 values, in equal parts that fit."""
+    return equal_parts(0, count, fitting(values, count))
 
 
 def joined(items: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -7,7 +7,6 @@ it is in the cache; what is written once is the layer's result. Float32 only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,15 +15,10 @@ from torch.nn import functional as F
 
 from separation.engine.kernels.crew import divided
 from separation.engine.kernels.dconv import FoldedDConv
+from separation.engine.kernels.stretches import equal_parts
 
 STRETCH = 4096
 """Samples computed at a time."""
-
-
-def _parts(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Stretches from `begin` to `end`, as equal as can be."""
-    step = -(-(end - begin) // -(-(end - begin) // STRETCH))
-    return ((first, min(first + step, end)) for first in range(begin, end, step))
 
 
 def _stretched(x: torch.Tensor, start: int, stop: int, taps: int) -> torch.Tensor:
@@ -58,9 +52,9 @@ class _Waves(nn.Module):
         """The convolution of x (channels, time) and its gate into `out`; which may be x if there is one tap."""
 
         def fill(begin: int, end: int) -> None:
-            for first, last in _parts(begin, end):
-                taken = _stretched(x, first - self.taps // 2, last - self.taps // 2, self.taps)
-                out[:, first:last] = F.glu(torch.addmm(self.bias, self.weight, taken), dim=0)
+            for part in equal_parts(begin, end, STRETCH):
+                taken = _stretched(x, part.start - self.taps // 2, part.stop - self.taps // 2, self.taps)
+                out[:, part] = F.glu(torch.addmm(self.bias, self.weight, taken), dim=0)
 
         divided(fill, x.shape[1], STRETCH)
 
@@ -137,10 +131,11 @@ class WaveDecoder(_Waves):
         """Stretch y (channels, n) to `out` (channels out, length), which begins `pad` samples after it."""
 
         def fill(begin: int, end: int) -> None:
-            for first, last in _parts(begin, end):
-                made = torch.addmm(self.stretch_bias, self.stretch, _stretched(y, first - 1, last - 1, 2))
+            for part in equal_parts(begin, end, STRETCH):
+                taken = _stretched(y, part.start - 1, part.stop - 1, 2)
+                made = torch.addmm(self.stretch_bias, self.stretch, taken)
                 made = made if self.last else F.gelu(made)
-                start = first * self.stride - self.pad
+                start = part.start * self.stride - self.pad
                 cut, keep = max(0, -start), min(made.shape[1] * self.stride, out.shape[1] - start)
                 if cut < keep:
                     z = made.view(self.channels, self.stride, -1).transpose(1, 2).flatten(1)
