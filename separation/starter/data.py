@@ -3,11 +3,17 @@
 Owns augmentation and the form clips are kept in: int16 arrays (4, 2, samples) in `SEED.npy`. Owns no synthesis.
 """
 
+import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from separation.starter.synthesis import RATE, synthesise
 from separation.starter.synthesis.signal import Rng, Signal, gain
@@ -23,12 +29,16 @@ ALTERED = 0.4
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips of the seeds from `first` on: always the same songs for the same `count`."""
+    """The clips of the seeds from `first` on: always the same songs for the same `count`.
+
+    A share of their stems, `altered`, is altered when they are rendered, for training that does not do it itself.
+    """
 
     folder: Path
     count: int
     seconds: float = CLIP_SECONDS
     first: int = FIRST_SEED
+    altered: float = 0.0
 
     def path(self, index: int) -> Path:
         return self.folder / f"{self.first + index:06d}.npy"
@@ -36,18 +46,29 @@ class Clips:
     def missing(self) -> list[int]:
         return [index for index in range(self.count) if not self.path(index).is_file()]
 
-    def render(self, on_clip: Callable[[int], None] = lambda _left: None) -> None:
-        """Synthesise the clips that are not there yet; `on_clip` hears how many are left."""
+    def render(
+        self,
+        on_clip: Callable[[int], None] = lambda _left: None,
+        workers: int = 1,
+        stopped: threading.Event | None = None,
+    ) -> None:
+        """Synthesise the clips that are not there yet, in so many processes, until `stopped`; `on_clip` hears how
+        many are left. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = self.missing()
-        for done, index in enumerate(missing, start=1):
-            self._render_one(index)
-            on_clip(len(missing) - done)
+        with mapping(workers) as over:
+            for done, _ in enumerate(over(self._render_one, missing), start=1):
+                on_clip(len(missing) - done)
+                if stopped is not None and stopped.is_set():
+                    break
 
     def _render_one(self, index: int) -> None:
-        stems = synthesise(self.first + index, self.seconds)
-        unfinished = self.folder / f".{self.first + index}.npy"
-        np.save(unfinished, np.round(stems * FULL_SCALE).astype(np.int16))
+        seed = self.first + index
+        stems = synthesise(seed, self.seconds)
+        rng = np.random.default_rng([seed, len(stems)])
+        stems = np.stack([altered(rng, stem) if rng.random() < self.altered else stem for stem in stems])
+        unfinished = self.folder / f".{seed}.npy"
+        np.save(unfinished, np.round(np.clip(stems, -1, 1) * FULL_SCALE).astype(np.int16))
         unfinished.replace(self.path(index))
 
     def crop(self, rng: Rng, samples: int) -> Signal:
@@ -57,6 +78,24 @@ class Clips:
             raise ValueError(f"clips of {clip.shape[-1]} samples are too short for crops of {samples}")
         start = int(rng.integers(clip.shape[-1] - samples + 1))
         return clip[..., start : start + samples].astype(np.float32) / FULL_SCALE
+
+    def batches(self, size: int, samples: int, seed: int, first_step: int = 0) -> Iterator[torch.Tensor]:
+        """Endless batches for training, (size, 4, 2, samples), the next one made while this one is used."""
+        return map(torch.from_numpy, ahead(batches(self, size, samples, seed, first_step)))
+
+
+@contextmanager
+def mapping(workers: int) -> Iterator[Callable[..., Iterator[None]]]:
+    """`map` in so many processes, none of which outlives the block."""
+    if workers == 1:
+        yield map
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the processes share the cores already
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def resampled(audio: Signal, samples: int) -> Signal:
@@ -104,6 +143,16 @@ def batches(clips: Clips, size: int, samples: int, seed: int, first_step: int = 
         rng = np.random.default_rng([seed, step])
         yield np.stack([example(rng, clips, samples) for _ in range(size)])
         step += 1
+
+
+def ahead(source: Iterator[Signal]) -> Iterator[Signal]:
+    """The same items, the next one made in a thread while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source)
+        while True:
+            item = coming.result()
+            coming = pool.submit(next, source)
+            yield item
 
 
 def crop_samples(seconds: float) -> int:

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from separation.starter.data import Clips, batches, crop_samples
+from separation.starter.data import crop_samples
 from separation.starter.loss import separation_loss
-from separation.starter.synthesis.signal import Signal
+from separation.starter.replicas import Replicas
 
 CHECKPOINT = "checkpoint.pt"
 FLOOR_RATE = 1e-6
@@ -65,6 +66,14 @@ class Progress:
     done: float
 
 
+class Source(Protocol):
+    """Where examples come from: `data.Clips`, or `pool.Pool` on a GPU."""
+
+    def batches(self, size: int, samples: int, seed: int, first_step: int = 0) -> Iterator[torch.Tensor]:
+        """Endless batches from step `first_step` on, (size, sources, channels, samples)."""
+        ...
+
+
 class CheckpointError(ValueError):
     """The checkpoint is damaged, or of another training."""
 
@@ -76,7 +85,8 @@ class Trainer:
         self.recipe, self.clock = recipe, clock
         self.network = network.to(recipe.device).train()
         self.average = copy.deepcopy(self.network).eval()
-        self._replicas = [self.network, *(replica(self.network) for _ in range(recipe.parts - 1))]
+        self._halved = recipe.half and recipe.device != "cpu"
+        self._replicas = Replicas(self.network, recipe.parts, self._halved)
         self._threads = ThreadPoolExecutor(recipe.parts, thread_name_prefix="replica")
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.step = 0
@@ -86,60 +96,48 @@ class Trainer:
     def done(self) -> float:
         return self.recipe.done(self.step, self.elapsed)
 
-    def train_on(self, stems: torch.Tensor) -> float:
-        """One step on a batch of stems, (batch, sources, channels, samples); returns its loss."""
+    def train_on(self, stems: torch.Tensor) -> torch.Tensor:
+        """One step on a batch of stems, (batch, sources, channels, samples); returns its loss, a scalar."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step, self.done)
         self.optimiser.zero_grad(set_to_none=True)
         parts = stems.chunk(self.recipe.parts)
-        loss = sum(
-            self._threads.map(self._gradients, self._replicas, parts, [len(part) / len(stems) for part in parts])
-        )
-        self._gather_gradients()
+        shares = [len(part) / len(stems) for part in parts]
+        losses = list(self._threads.map(self._gradients, self._replicas.modules, parts, shares))
+        self._replicas.gather()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
         self.optimiser.step()
+        self._replicas.spread()
         self._move_average()
         self.step += 1
-        return loss
+        return torch.stack(losses).sum()
 
-    def _gradients(self, network: torch.nn.Module, stems: torch.Tensor, share: float) -> float:
+    def _gradients(self, network: torch.nn.Module, stems: torch.Tensor, share: float) -> torch.Tensor:
         """Leave the gradients of a part of the batch, which counts as `share` of it, in the replica."""
         stems = stems.to(self.recipe.device)
-        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half):
+        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half and not self._halved):
             estimates = network(stems.sum(dim=1))
         loss = share * separation_loss(estimates.float(), stems)
         loss.backward()
-        return float(loss.item())
+        return loss.detach()
 
-    def _gather_gradients(self) -> None:
-        """Add the other replicas' gradients to the network's own, in a fixed order."""
-        for other in self._replicas[1:]:
-            for mine, theirs in zip(self.network.parameters(), other.parameters(), strict=True):
-                if mine.grad is not None and theirs.grad is not None:
-                    mine.grad += theirs.grad
-                theirs.grad = None
-
-    @torch.no_grad()
     def _move_average(self) -> None:
         decay = min(self.recipe.decay, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-        for mean, value in pairs:
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - decay)
+        move = get_ema_multi_avg_fn(decay)
+        move(list(self.average.parameters()), list(self.network.parameters()), None)
 
-    def run(self, clips: Clips, folder: Path, on_progress: Callable[[Progress], None], every: int = 10) -> None:
+    def run(self, source: Source, folder: Path, on_progress: Callable[[Progress], None], every: int = 10) -> None:
         """Train until the budget is spent, keeping a checkpoint in `folder`. Raises OSError."""
         samples = crop_samples(self.recipe.seconds)
-        source = batches(clips, self.recipe.batch, samples, self.recipe.seed, self.step)
         started, saved = self.clock() - self.elapsed, self.clock()
-        losses: list[float] = []
-        for stems in _ahead(source):
+        losses: list[torch.Tensor] = []
+        for stems in source.batches(self.recipe.batch, samples, self.recipe.seed, self.step):
             if self.done >= 1:
                 break
-            losses.append(self.train_on(torch.from_numpy(stems)))
+            losses.append(self.train_on(stems))
             self.elapsed = self.clock() - started
             if self.step % every == 0:
-                on_progress(Progress(self.step, self.elapsed, sum(losses) / len(losses), self.done))
+                on_progress(Progress(self.step, self.elapsed, float(torch.stack(losses).mean()), self.done))
                 losses.clear()
             if self.clock() - saved > self.recipe.save_every:
                 self.save(folder / CHECKPOINT)
@@ -173,21 +171,15 @@ class Trainer:
             self.average.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["opt"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
+            self._replicas.spread()
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path.name} is of another network; give another folder") from error
-
-
-def replica(network: torch.nn.Module) -> torch.nn.Module:
-    """Another module on the same weights, with gradients of its own."""
-    other = copy.deepcopy(network)
-    for mine, theirs in zip(network.parameters(), other.parameters(), strict=True):
-        theirs.data = mine.data
-    return other
 
 
 def prepare(seed: int, parts: int) -> None:
     """Seed the weights that are drawn next; with several parts each operation keeps to one core."""
     torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = True
     if parts > 1:
         torch.set_num_threads(1)
 
@@ -201,13 +193,3 @@ def read_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path.name} is not a checkpoint of a training")
     return state
-
-
-def _ahead(source: Iterator[Signal]) -> Iterator[Signal]:
-    """The same items, the next one made in a thread while this one is used."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, source)
-        while True:
-            item = coming.result()
-            coming = pool.submit(next, source)
-            yield item

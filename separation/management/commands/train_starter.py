@@ -3,13 +3,16 @@
 import os
 import sys
 from argparse import ArgumentParser
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 if TYPE_CHECKING:
-    from separation.starter.training import Progress
+    from collections.abc import Iterator
+
+    from separation.starter.training import Progress, Recipe, Source
 
 
 class Command(BaseCommand):
@@ -24,38 +27,70 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="folder for clips, checkpoint and weights")
-        parser.add_argument("--steps", type=int, default=1500, help="train for so many steps (default 1500)")
-        parser.add_argument("--minutes", type=float, help="train for so long, whatever the number of steps")
-        parser.add_argument("--clips", type=int, default=1200, help="songs to make, 5.6 MB each (default 1200)")
-        parser.add_argument("--batch", type=int, default=4)
-        parser.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
-        parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--device", default="cpu", help="cpu or cuda")
-        parser.add_argument("--threads", type=int, help="CPU threads, at most one an example (default: all cores)")
-        parser.add_argument("--float32", action="store_true", help="no bfloat16: faster on a CPU that lacks it")
         parser.add_argument("--from", type=Path, dest="start", help="folder of weights to begin from, not from chance")
         parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
+        songs = parser.add_argument_group("songs")
+        songs.add_argument("--clips", type=int, default=1200, help="songs to make, 5.6 MB each (default 1200)")
+        songs.add_argument("--first", type=int, default=100_000, help="seed of the first song (default 100000)")
+        songs.add_argument(
+            "--workers", type=int, help="processes that make songs (default: all cores; two less on a GPU)"
+        )
+        recipe = parser.add_argument_group("recipe")
+        recipe.add_argument("--steps", type=int, default=1500, help="train for so many steps (default 1500)")
+        recipe.add_argument("--minutes", type=float, help="train for so long, whatever the number of steps")
+        recipe.add_argument("--batch", type=int, default=4)
+        recipe.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
+        recipe.add_argument("--rate", type=float, default=3e-3, help="highest learning rate (default 0.003)")
+        recipe.add_argument("--warmup", type=int, default=60, help="steps until it is reached (default 60)")
+        recipe.add_argument("--decay", type=float, default=0.998, help="of the weights' average (default 0.998)")
+        recipe.add_argument("--seed", type=int, default=0)
+        machine = parser.add_argument_group("machine")
+        machine.add_argument("--device", default="cpu", help="cpu or cuda")
+        machine.add_argument("--threads", type=int, help="CPU threads, at most one an example (default: all cores)")
+        machine.add_argument("--float32", action="store_true", help="no bfloat16: faster on a CPU that lacks it")
 
     def handle(self, **options: Any) -> None:
+        from separation.engine.device import open_boundary
         from separation.engine.errors import EngineError
-        from separation.starter import data, export, loading, training
+        from separation.starter import export, loading, training
 
-        names = ("steps", "minutes", "batch", "seconds", "seed", "device")
-        parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
-        recipe = training.Recipe(**{name: options[name] for name in names}, half=not options["float32"], parts=parts)
-        clips, out = data.Clips(options["out"] / "clips", options["clips"]), options["out"]
-        training.prepare(recipe.seed, parts)
+        recipe = self._recipe(options)
+        training.prepare(recipe.seed, recipe.parts)
         try:
+            open_boundary(recipe.device)
             trainer = training.Trainer(loading.first_network(options["start"]), recipe)
             if options["resume"]:
-                trainer.restore(out / training.CHECKPOINT)
-            clips.render(self._report_clip)
-            trainer.run(clips, out, self._report)
-            folder = export.WEIGHTS if options["install"] else out / "weights"
+                trainer.restore(options["out"] / training.CHECKPOINT)
+            with self._songs(options) as songs:
+                trainer.run(songs, options["out"], self._report)
+            folder = export.WEIGHTS if options["install"] else options["out"] / "weights"
             self._say(f"Wrote {export.export(trainer.average.state_dict(), folder)}")
         except (training.CheckpointError, EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
+
+    def _recipe(self, options: dict[str, Any]) -> "Recipe":
+        from separation.starter.training import Recipe
+
+        names = ("steps", "minutes", "batch", "seconds", "rate", "warmup", "decay", "seed", "device")
+        parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
+        return Recipe(**{name: options[name] for name in names}, half=not options["float32"], parts=parts)
+
+    @contextmanager
+    def _songs(self, options: dict[str, Any]) -> "Iterator[Source]":
+        """All songs, made before the training; on a GPU, those there are, while more are made."""
+        from separation.starter import data, pool
+
+        cores = os.cpu_count() or 1
+        if options["device"] == "cpu":
+            clips = data.Clips(options["out"] / "clips", options["clips"], first=options["first"])
+            clips.render(self._report_clip, options["workers"] or cores)
+            yield clips
+            return
+        folder, workers = options["out"] / "altered", options["workers"] or max(1, cores - 2)
+        clips = data.Clips(folder, options["clips"], first=options["first"], altered=data.ALTERED)
+        with pool.filling(clips, options["device"], workers, self._report_clip) as songs:
+            yield songs
 
     def _report_clip(self, left: int) -> None:
         if left % 50 == 0:

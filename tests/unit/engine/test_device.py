@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from separation.engine.device import MAX_BATCH, CpuBoundary, Executor, fitting_batch, open_boundary
+from separation.engine.device import MAX_BATCH, CpuBoundary, Executor, fitting_batch, open_boundary, tune
 from separation.engine.errors import EngineError
 
 GIB = 1024**3
@@ -86,3 +86,22 @@ def test_a_device_that_is_not_there_is_an_error(device):
         device = "cuda:99"
     with pytest.raises(EngineError, match="no device"):
         open_boundary(device)
+
+
+@pytest.fixture
+def precision():
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield lambda: (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_exact_mode_keeps_a_gpu_in_float32(precision):
+    torch.set_float32_matmul_precision("medium")  # as a CPU may be set up
+    assert tune(None, FakeGpu(1), "exact")["tf32"] is False
+    assert precision() == ("highest", False)
+
+
+def test_fast_mode_lets_a_gpu_use_tf32(precision):
+    assert tune(None, FakeGpu(1), "fast")["tf32"] is True
+    assert precision() == ("high", True)

@@ -1,5 +1,6 @@
 """Training examples: rendered once, drawn the same way from the same seed and step."""
 
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -35,6 +36,33 @@ def test_only_missing_clips_are_rendered(tmp_path: Path) -> None:
 
 def test_rendering_leaves_nothing_but_clips(clips: Clips) -> None:
     assert sorted(clips.folder.iterdir()) == [clips.path(0), clips.path(1)]
+
+
+def test_clips_rendered_in_processes_are_those_rendered_in_one(clips: Clips, tmp_path: Path) -> None:
+    left: list[int] = []
+    others = Clips(tmp_path, clips.count, clips.seconds)
+    others.render(left.append, workers=2)
+    assert left == [1, 0]
+    for index in range(2):
+        ours, theirs = (np.load(made.path(index)).astype(np.int32) for made in (clips, others))
+        assert np.abs(ours - theirs).max() <= 1  # another number of threads rounds matrix products differently
+
+
+def test_rendering_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    stopped = threading.Event()
+    clips = Clips(tmp_path, count=3, seconds=0.5)
+    clips.render(lambda _left: stopped.set(), stopped=stopped)
+    assert clips.missing() == [1, 2]
+
+
+def test_clips_may_have_stems_altered_once_and_for_all(clips: Clips, tmp_path: Path) -> None:
+    every = Clips(tmp_path, 1, clips.seconds, altered=1.0)
+    every.render()
+    plain, changed = np.load(clips.path(0)), np.load(every.path(0))
+    assert all(not np.array_equal(a, b) for a, b in zip(plain, changed, strict=True) if a.any())
+    again = Clips(tmp_path / "again", 1, clips.seconds, altered=1.0)
+    again.render()
+    assert np.array_equal(np.load(again.path(0)), changed)
 
 
 def test_a_batch_depends_on_the_seed_and_the_step_alone(clips: Clips) -> None:
