@@ -25,6 +25,9 @@ FULL_SCALE = 32767
 REMIXED = 0.5
 STRETCH = 0.17
 ALTERED = 0.4
+DISPERSED = 0.7
+LONGEST_DELAY = 0.02  # s
+DELAYS = np.geomspace(20, RATE / 2, 14)  # Hz, where a stem's delays are drawn
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,21 @@ def altered(rng: Rng, stem: Signal) -> Signal:
     return in_room(rng, stem, 0.6, -8)
 
 
+def dispersed(rng: Rng, stem: Signal) -> Signal:
+    """(2, samples) with each frequency delayed by up to 20 ms, differently: a random all-pass, on a circle.
+
+    Synthesised partials start in phase. A network that sees complex spectrograms takes that for the mark of an
+    instrument; loudspeakers, microphones, rooms and filters leave nothing of it in recordings.
+    """
+    samples = stem.shape[1]
+    longest = LONGEST_DELAY * float(rng.random()) ** 2
+    frequency = np.fft.rfftfreq(samples, 1 / RATE)
+    delay = np.interp(np.log1p(frequency), np.log1p(DELAYS), rng.uniform(0, longest, len(DELAYS)))
+    phase = -2 * np.pi * np.cumsum(delay) * (RATE / samples) + rng.uniform(0, 2 * np.pi)
+    turned = np.fft.rfft(stem) * np.exp(1j * phase).astype(np.complex64)
+    return np.fft.irfft(turned, samples).astype(np.float32)
+
+
 def example(rng: Rng, clips: Clips, samples: int) -> Signal:
     """Four stems that sum to one training mixture, (4, 2, samples): of one song, or each of another (a remix)."""
     if rng.random() < REMIXED:
@@ -129,6 +147,7 @@ def example(rng: Rng, clips: Clips, samples: int) -> Signal:
     else:
         stems = clips.crop(rng, samples)
     stems = np.stack([altered(rng, stem) if rng.random() < ALTERED else stem for stem in stems])
+    stems = np.stack([dispersed(rng, stem) if rng.random() < DISPERSED else stem for stem in stems])
     gains = np.array([gain(decibels) for decibels in rng.uniform(-6, 6, 4)]) * rng.choice([-1, 1], 4)
     stems = stems * gains.astype(np.float32)[:, None, None]
     if rng.random() < 0.5:

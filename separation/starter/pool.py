@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from separation.starter.data import FULL_SCALE, REMIXED, STRETCH, Clips
+from separation.starter.data import DELAYS, DISPERSED, FULL_SCALE, LONGEST_DELAY, REMIXED, STRETCH, Clips
 from separation.starter.synthesis import RATE, STEMS
 
 ENOUGH = 200  # clips to begin with
@@ -67,7 +67,8 @@ class Pool:
         room = self.songs.shape[-1] - (samples * ratio).ceil() - 1
         start = (dice.between(0, 1, size, count) * room).long()
         song, start = (torch.where(remixed, drawn, drawn[:, :1]) for drawn in (song, start))
-        stems = self._cut(song, start, ratio, samples) * dice.gains(6, -6, size, count) * dice.sign(size, count)
+        stems = dispersed(dice, self._cut(song, start, ratio, samples))
+        stems = stems * dice.gains(6, -6, size, count) * dice.sign(size, count)
         stems = torch.where(dice.chance(0.5, size, 1)[..., None, None], stems.flip(2), stems)
         return (stems * dice.gains(3, -10, size, 1)).contiguous()
 
@@ -80,6 +81,24 @@ class Pool:
         first = (start[..., None] + index)[:, :, None].expand(-1, -1, 2, -1)
         low, high = (stems.gather(3, place).float() for place in (first, first + 1))
         return (low + (high - low) * part) / FULL_SCALE
+
+
+def dispersed(dice: "Dice", stems: torch.Tensor) -> torch.Tensor:
+    """As `data.dispersed`, for a share of the stems (size, sources, 2, samples)."""
+    samples, shape = stems.shape[-1], stems.shape[:2]
+    share = dice.chance(DISPERSED, *shape)[..., None]
+    longest = LONGEST_DELAY * dice.between(0, 1, *shape, 1).square() * share
+    delay = (dice.between(0, 1, *shape, len(DELAYS)) * longest) @ _bells(samples).to(stems.device)
+    phase = -2 * np.pi * delay.double().cumsum(-1) * (RATE / samples) + dice.between(0, 2 * np.pi, *shape, 1) * share
+    turn = torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+    return torch.fft.irfft(torch.fft.rfft(stems) * turn[:, :, None], samples)
+
+
+def _bells(samples: int) -> torch.Tensor:
+    """What each of the drawn delays has in the delay of each bin, (delays, bins): interpolation as a product."""
+    frequency = np.fft.rfftfreq(samples, 1 / RATE)
+    rows = [np.interp(np.log1p(frequency), np.log1p(DELAYS), unit) for unit in np.eye(len(DELAYS))]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 @contextmanager

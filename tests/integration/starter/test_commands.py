@@ -70,3 +70,9 @@ def test_training_from_weights_that_are_not_there_says_which_file_is_missing(tmp
 def test_measuring_a_folder_without_stems_says_what_is_missing(tmp_path):
     with pytest.raises(CommandError, match=r"drums\.wav"):
         run("evaluate_starter", "--folder", str(tmp_path))
+
+
+def test_training_on_a_device_that_is_not_there_says_so_before_it_makes_songs(tmp_path):
+    with pytest.raises(CommandError, match="no device"):
+        run("train_starter", "--device", "tpu", "--out", str(tmp_path), "--steps", "1")
+    assert list(tmp_path.iterdir()) == []

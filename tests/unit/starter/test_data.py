@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from separation.starter.data import Clips, altered, batches, example, resampled, varied
+from separation.starter.data import Clips, altered, batches, dispersed, example, resampled, varied
 from separation.starter.synthesis import RATE, synthesise
 
 SAMPLES = RATE // 4
@@ -105,3 +105,21 @@ def test_an_altered_stem_is_the_same_length_and_another_sound(clips: Clips) -> N
 def test_altering_leaves_silence_silent() -> None:
     silence = np.zeros((2, SAMPLES), np.float32)
     assert all(not altered(np.random.default_rng(seed), silence).any() for seed in range(8))
+
+
+def test_a_dispersed_stem_has_the_same_spectrum_and_other_phases(clips: Clips) -> None:
+    stem = clips.crop(np.random.default_rng(0), SAMPLES)[0]
+    other = dispersed(np.random.default_rng(1), stem)
+    assert (other.shape, other.dtype) == (stem.shape, np.float32)
+    before, after = (np.abs(np.fft.rfft(audio))[:, 1:-1] for audio in (stem, other))
+    assert np.allclose(before, after, atol=1e-3 * before.max())
+    assert np.abs(other - stem).max() > 0.1 * np.abs(stem).max()
+
+
+def test_a_dispersed_stem_is_late_by_no_more_than_its_longest_delay() -> None:
+    click = np.zeros((2, RATE), np.float32)
+    click[:, RATE // 2] = 1
+    for seed in range(5):
+        power = dispersed(np.random.default_rng(seed), click)[0] ** 2
+        middle = float((power * np.arange(RATE)).sum() / power.sum()) - RATE / 2
+        assert -1 < middle < 0.02 * RATE

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from separation.starter.data import Clips
-from separation.starter.pool import Dice, Pool, filling
+from separation.starter.pool import Dice, Pool, dispersed, filling
 from separation.starter.synthesis import RATE
 
 SAMPLES = RATE // 4
@@ -109,3 +109,13 @@ def test_songs_that_cannot_be_rendered_end_the_training(tmp_path: Path) -> None:
     (tmp_path / "clips").write_text("a file where the folder belongs")
     with pytest.raises(OSError, match="clips"), filling(Clips(tmp_path / "clips", 2, 1.0), "cpu", 1, every=0.01):
         pytest.fail("there are no songs")
+
+
+def test_seven_of_ten_stems_are_dispersed_and_keep_their_spectrum() -> None:
+    torch.manual_seed(0)
+    stems = 0.1 * torch.randn(40, 4, 2, 2000)
+    others = dispersed(Dice(torch.Generator().manual_seed(1)), stems)
+    before, after = (torch.fft.rfft(audio).abs()[..., 1:-1] for audio in (stems, others))
+    assert torch.allclose(before, after, atol=1e-3 * float(before.max()))
+    kept = torch.isclose(stems, others, atol=1e-5).all(-1).all(-1).float().mean()
+    assert 0.2 < kept < 0.4
