@@ -12,6 +12,7 @@ import torch
 from demucs.apply import apply_model
 from torch import nn
 
+from separation.starter.data import dispersed
 from separation.starter.synthesis import STEMS, TRAINING, WITHHELD, synthesise
 from separation.starter.synthesis.palette import Palette
 from separation.starter.synthesis.signal import Signal
@@ -74,6 +75,12 @@ def songs(name: str, count: int, seconds: float) -> Iterator[Signal]:
     """The stems of each song of a set, (4, 2, samples)."""
     first, palette = SETS[name]
     return (synthesise(first + i, seconds, palette, full=True) for i in range(count))
+
+
+def with_other_phases(material: Iterable[Signal]) -> Iterator[Signal]:
+    """The same songs, each stem dispersed: what a network loses on them it had heard by the synthesis's phases."""
+    rng = np.random.default_rng(0)
+    return (np.stack([dispersed(rng, stem) for stem in stems]) for stems in material)
 
 
 def evaluate(separate: Separate, material: Iterable[Signal]) -> list[Row]:

@@ -17,6 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=20.0, help="length of a song (default 20)")
         parser.add_argument("--set", dest="sets", action="append", choices=["acceptance", "withheld", "validation"])
         parser.add_argument("--folder", type=Path, help="measure other material: a folder of folders of stem WAVs")
+        parser.add_argument("--dispersed", action="store_true", help="give every stem other phases first")
         parser.add_argument("--weights", type=Path, help="a folder with other weights than the bundled ones")
 
     def handle(self, **options: Any) -> None:
@@ -24,13 +25,15 @@ class Command(BaseCommand):
 
         try:
             separate = evaluation.separator(loading.load_starter(options["weights"]))
+            heard = evaluation.with_other_phases if options["dispersed"] else iter
             if options["folder"]:
-                rows = evaluation.evaluate(separate, outside.stem_folders(options["folder"]))
+                rows = evaluation.evaluate(separate, heard(outside.stem_folders(options["folder"])))
                 self.stdout.write(f"{options['folder']}\n{evaluation.table(rows)}\n")
                 return
         except (EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         for name in options["sets"] or ["acceptance", "withheld"]:
-            rows = evaluation.evaluate(separate, evaluation.songs(name, options["songs"], options["seconds"]))
+            rows = evaluation.evaluate(separate, heard(evaluation.songs(name, options["songs"], options["seconds"])))
             title = f"{name}: {options['songs']} songs of {options['seconds']:g} s"
+            title += ", dispersed" if options["dispersed"] else ""
             self.stdout.write(f"{title}\n{evaluation.table(rows)}\n")

@@ -55,6 +55,14 @@ def test_the_table_names_each_stem_and_the_mean_gain() -> None:
     assert text.endswith("0.0 dB")
 
 
+def test_songs_with_other_phases_keep_each_stems_spectrum() -> None:
+    stems = np.stack([noise(seed) for seed in range(4)])
+    (others,) = evaluation.with_other_phases([stems])
+    before, after = (np.abs(np.fft.rfft(audio))[..., 1:-1] for audio in (stems, others))
+    assert np.allclose(before, after, atol=1e-3 * before.max())
+    assert all(not np.allclose(other, stem, atol=0.1) for other, stem in zip(others, stems, strict=True))
+
+
 def test_no_song_is_in_two_sets() -> None:
     starts = sorted([data.FIRST_SEED, *(first for first, _ in evaluation.SETS.values())])
     assert min(np.diff(starts)) >= 100_000
