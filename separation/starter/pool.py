@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,6 +95,7 @@ def dispersed(dice: "Dice", stems: torch.Tensor) -> torch.Tensor:
     return torch.fft.irfft(torch.fft.rfft(stems) * turn[:, :, None], samples)
 
 
+@lru_cache(maxsize=2)
 def _bells(samples: int) -> torch.Tensor:
     """What each of the drawn delays has in the delay of each bin, (delays, bins): interpolation as a product."""
     frequency = np.fft.rfftfreq(samples, 1 / RATE)
