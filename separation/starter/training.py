@@ -177,7 +177,8 @@ class Trainer:
 
 
 def prepare(seed: int, parts: int) -> None:
-    """Seed the weights that are drawn next; with several parts each operation keeps to one core."""
+    """Seed the weights that are drawn next; with several parts each operation keeps to one core, and a GPU
+    chooses its convolutions by trying."""
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = True
     if parts > 1:

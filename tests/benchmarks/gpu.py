@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from demucs.apply import apply_model
 
+from separation.catalog import MODELS
 from separation.engine.device import Executor, allow_tf32, configure_cpu, fitting_batch, open_boundary
 from separation.engine.networks import segment_rules
 from separation.engine.statistics import Normalisation
@@ -77,7 +78,7 @@ def measured(work: Callable[[], torch.Tensor], device: str) -> tuple[torch.Tenso
 def rows(seconds: float, device: str) -> Iterator[list[str]]:
     configure_cpu(torch.get_num_threads())
     model, audio = network().to(device), noise(seconds)
-    largest = fitting_batch(open_boundary(device).free_bytes(), 512 * 2**20)
+    largest = fitting_batch(open_boundary(device).free_bytes(), MODELS["htdemucs"].segment_bytes)
     reference = torch.empty(0)
     for tf32 in (False, True):
         allow_tf32(tf32)

@@ -98,11 +98,12 @@ def test_gains_stay_within_their_decibels() -> None:
     assert 0.5 < float(gains.min()) < 0.51 < 1.97 < float(gains.max()) < 2
 
 
-def test_a_pool_fills_itself_while_it_is_used(tmp_path: Path) -> None:
+def test_a_pool_has_its_songs_made_and_begins_with_them(tmp_path: Path) -> None:
     left: list[int] = []
     with filling(Clips(tmp_path, 3, 1.0), "cpu", 1, left.append, every=0.01) as pool:
         assert next(pool.batches(1, SAMPLES, seed=0)).abs().max() > 0
-    assert left[-1] == 3 - len(left)
+        assert pool.count == 3
+    assert left == [2, 1, 0]
 
 
 def test_songs_that_cannot_be_rendered_end_the_training(tmp_path: Path) -> None:
