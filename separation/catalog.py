@@ -112,9 +112,9 @@ _TABLE = (
         segment_seconds=3.0,
         max_segment_seconds=3.0,
         fixed_segment=True,
-        megabytes=4,
-        segment_bytes=135 * MIB,
-        realtime_factor=14.0,
+        megabytes=8,
+        segment_bytes=145 * MIB,
+        realtime_factor=12.0,
         release_quality=False,
     ),
     ModelInfo(

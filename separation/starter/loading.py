@@ -7,7 +7,7 @@ from demucs.htdemucs import HTDemucs
 
 from separation.catalog import STARTER
 from separation.engine.loading import load_network, open_bag
-from separation.starter.network import build
+from separation.starter.network import build, grown
 
 
 def load_starter(folder: Path | None = None) -> HTDemucs:
@@ -21,6 +21,14 @@ def load_starter(folder: Path | None = None) -> HTDemucs:
     return network
 
 
-def first_network(folder: Path | None) -> HTDemucs:
-    """What training begins with: the weights in `folder`, or an untrained network. Raises as `load_starter`."""
-    return build() if folder is None else load_starter(folder)
+def first_network(folder: Path | None, waveform: Path | None = None) -> HTDemucs:
+    """What training begins with: the weights in `folder`, or an untrained network.
+
+    Weights of a network of another size are grown into the present one; with `waveform`, that branch's come from
+    there. Raises as `load_starter`, and ValueError when only `waveform` is given.
+    """
+    if folder is None:
+        if waveform is not None:
+            raise ValueError("A waveform branch alone is not enough to begin with: give --from too")
+        return build()
+    return grown(load_starter(folder), load_starter(waveform or folder))

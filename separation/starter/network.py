@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from demucs.htdemucs import HTDemucs
+from torch import nn
 
 SOURCES = ("drums", "bass", "other", "vocals")
 SEGMENT = Fraction(3)
@@ -18,9 +19,14 @@ ARGUMENTS: Mapping[str, Any] = {
     "samplerate": 44100,
     "segment": SEGMENT,
     "channels": 24,
-    "channels_time": 8,
+    "channels_time": 24,
     "depth": 4,
-    "t_layers": 0,
+    "t_layers": 3,
+    "t_heads": 6,
+    "t_hidden_scale": 1.0,
+    "t_norm_in": False,
+    "t_norm_out": False,
+    "t_weight_pos_embed": 0.1,
     "dconv_depth": 3,
     "dconv_comp": 4,
     "cac": False,
@@ -30,8 +36,28 @@ ARGUMENTS: Mapping[str, Any] = {
 
 
 def build(**changes: Any) -> HTDemucs:
-    """An untrained network for stereo at 44.1 kHz and four sources, 1.69 M parameters unless `changes` say so."""
+    """An untrained network for stereo at 44.1 kHz and four sources, 3.89 M parameters unless `changes` say so."""
     return HTDemucs(**{**ARGUMENTS, **changes})
+
+
+def is_of_waveform(name: str) -> bool:
+    """Whether a tensor of this name is of the branch that works on samples; the other one has spectrograms."""
+    return name.startswith(("tencoder.", "tdecoder."))
+
+
+def grown(spectrogram: nn.Module, waveform: nn.Module) -> HTDemucs:
+    """A network that begins with what others of other sizes know: each branch from one of them, where shapes agree.
+
+    What they lack is drawn at random and hardly heard at first: its layer scales are small, and without norms
+    around the transformer its layers begin as almost nothing added.
+    """
+    network = build()
+    state, known = network.state_dict(), (spectrogram.state_dict(), waveform.state_dict())
+    for name, drawn in state.items():
+        value = known[is_of_waveform(name)].get(name)
+        state[name] = value if value is not None and value.shape == drawn.shape else drawn
+    network.load_state_dict(state)
+    return network
 
 
 def metadata(arguments: Mapping[str, Any] = ARGUMENTS) -> dict[str, str]:

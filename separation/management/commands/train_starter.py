@@ -27,7 +27,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="folder for clips, checkpoint and weights")
-        parser.add_argument("--from", type=Path, dest="start", help="folder of weights to begin from, not from chance")
+        parser.add_argument("--from", type=Path, dest="start", help="folder of weights to begin from, of any size")
+        parser.add_argument("--waveform", type=Path, help="with --from: folder of weights for the waveform branch")
         parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
         songs = parser.add_argument_group("songs")
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         training.prepare(recipe.seed, recipe.parts)
         try:
             open_boundary(recipe.device)
-            trainer = training.Trainer(loading.first_network(options["start"]), recipe)
+            trainer = training.Trainer(loading.first_network(options["start"], options["waveform"]), recipe)
             if options["resume"]:
                 trainer.restore(options["out"] / training.CHECKPOINT)
             with self._songs(options) as songs:

@@ -9,7 +9,7 @@ from separation.starter.replicas import Replicas, halved_copy
 
 def tiny() -> torch.nn.Module:
     torch.manual_seed(0)
-    return build(channels=4, channels_time=4, depth=2, nfft=512, dconv_depth=1).train()
+    return build(channels=4, channels_time=4, depth=2, nfft=512, t_layers=0, dconv_depth=1).train()
 
 
 def gradients(network: torch.nn.Module) -> torch.Tensor:

@@ -14,7 +14,7 @@ RECIPE = Recipe(steps=6, batch=2, seconds=0.25, warmup=2, save_every=0.0)
 
 def tiny():
     torch.manual_seed(0)
-    return build(channels=4, channels_time=4, depth=2, nfft=512, dconv_depth=1)
+    return build(channels=4, channels_time=4, depth=2, nfft=512, t_layers=0, dconv_depth=1)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     Trainer(tiny(), RECIPE).save(tmp_path / CHECKPOINT)
-    other = Trainer(build(channels=8, channels_time=8, depth=2, nfft=512), RECIPE)
+    other = Trainer(build(channels=8, channels_time=8, depth=2, nfft=512, t_layers=0), RECIPE)
     with pytest.raises(CheckpointError, match="another network"):
         other.restore(tmp_path / CHECKPOINT)
 

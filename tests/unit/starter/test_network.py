@@ -1,0 +1,42 @@
+"""The starter's network: what it begins with when others, of other sizes, are grown into it."""
+
+import pytest
+import torch
+
+from separation.starter.loading import first_network
+from separation.starter.network import build, grown, is_of_waveform
+
+
+def without_transformer(**changes):
+    return build(t_layers=0, **changes).eval()
+
+
+def test_a_grown_network_sounds_almost_as_the_one_without_a_transformer_did():
+    torch.manual_seed(0)
+    small = without_transformer()
+    noise = 0.1 * torch.randn(1, 2, 132_300)
+    with torch.no_grad():
+        before, after = small(noise), grown(small, small).eval()(noise)
+    assert (after - before).norm() < 0.1 * before.norm()
+    assert not torch.equal(after, before)
+
+
+def test_each_branch_of_a_grown_network_comes_from_its_own_donor():
+    spectrogram, waveform = without_transformer(), without_transformer(cac=True, dconv_depth=2)
+    state = grown(spectrogram, waveform).state_dict()
+    shared = [name for name in waveform.state_dict() if is_of_waveform(name)]
+    assert len(shared) > 50 and all(torch.equal(state[name], waveform.state_dict()[name]) for name in shared)
+    own = [name for name in spectrogram.state_dict() if not is_of_waveform(name)]
+    assert len(own) > 50 and all(torch.equal(state[name], spectrogram.state_dict()[name]) for name in own)
+
+
+def test_tensors_of_another_shape_are_drawn_anew():
+    narrow = without_transformer(channels_time=8)
+    state = grown(narrow, narrow).state_dict()
+    assert state["tencoder.0.conv.weight"].shape[0] == 24
+    assert torch.equal(state["encoder.0.conv.weight"], narrow.state_dict()["encoder.0.conv.weight"])
+
+
+def test_a_waveform_branch_alone_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="give --from too"):
+        first_network(None, tmp_path)
