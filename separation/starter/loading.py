@@ -31,4 +31,5 @@ def first_network(folder: Path | None, waveform: Path | None = None) -> HTDemucs
         if waveform is not None:
             raise ValueError("A waveform branch alone is not enough to begin with: give --from too")
         return build()
-    return grown(load_starter(folder), load_starter(waveform or folder))
+    spectrogram = load_starter(folder)
+    return grown(spectrogram, spectrogram if waveform is None else load_starter(waveform))

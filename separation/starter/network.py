@@ -48,8 +48,8 @@ def is_of_waveform(name: str) -> bool:
 def grown(spectrogram: nn.Module, waveform: nn.Module) -> HTDemucs:
     """A network that begins with what others of other sizes know: each branch from one of them, where shapes agree.
 
-    What they lack is drawn at random and hardly heard at first: its layer scales are small, and without norms
-    around the transformer its layers begin as almost nothing added.
+    What they lack is drawn at random. A transformer and further DConv layers are hardly heard at first, since their
+    layer scales are small and no norms stand around the transformer's layers; other tensors are.
     """
     network = build()
     state, known = network.state_dict(), (spectrogram.state_dict(), waveform.state_dict())
