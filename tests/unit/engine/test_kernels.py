@@ -67,6 +67,13 @@ def test_waveform_stretches_of_any_length_give_the_same(monkeypatch, stretch, th
     assert (got - expected).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_attention_fused_or_by_head_gives_the_same(monkeypatch, few):
+    monkeypatch.setattr(attention, "FEW_KEYS", few)
+    expected, got = outputs(networks()["transformer"], install_exact, signal(batch=2))
+    assert 0 < (got - expected).abs().max() <= 1e-5
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("install", [install_exact, install_fast])
 def test_rows_divided_among_threads_give_the_same(monkeypatch, threads, install):
