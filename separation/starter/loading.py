@@ -25,7 +25,7 @@ def first_network(folder: Path | None, waveform: Path | None = None) -> HTDemucs
     """What training begins with: the weights in `folder`, or an untrained network.
 
     Weights of a network of another size are grown into the present one; with `waveform`, that branch's come from
-    there. Raises as `load_starter`, and ValueError when only `waveform` is given.
+    there. Raises as `load_starter`, and ValueError when only `waveform` is given or nothing of the weights fits.
     """
     if folder is None:
         if waveform is not None:

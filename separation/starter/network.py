@@ -49,14 +49,16 @@ def grown(spectrogram: nn.Module, waveform: nn.Module) -> HTDemucs:
     """A network that begins with what others of other sizes know: each branch from one of them, where shapes agree.
 
     What they lack is drawn at random. A transformer and further DConv layers are hardly heard at first, since their
-    layer scales are small and no norms stand around the transformer's layers; other tensors are.
+    layer scales are small and no norms stand around the transformer's layers; other tensors are. Raises ValueError
+    when not one matrix agrees.
     """
     network = build()
     state, known = network.state_dict(), (spectrogram.state_dict(), waveform.state_dict())
-    for name, drawn in state.items():
-        value = known[is_of_waveform(name)].get(name)
-        state[name] = value if value is not None and value.shape == drawn.shape else drawn
-    network.load_state_dict(state)
+    offered = {name: known[is_of_waveform(name)].get(name) for name in state}
+    taken = {name: value for name, value in offered.items() if value is not None and value.shape == state[name].shape}
+    if all(value.dim() < 2 for value in taken.values()):
+        raise ValueError("The weights to begin from are of another architecture: no matrix of theirs fits the network")
+    network.load_state_dict(state | taken)
     return network
 
 

@@ -40,3 +40,9 @@ def test_tensors_of_another_shape_are_drawn_anew():
 def test_a_waveform_branch_alone_is_refused(tmp_path):
     with pytest.raises(ValueError, match="give --from too"):
         first_network(None, tmp_path)
+
+
+def test_weights_of_which_nothing_fits_are_refused():
+    stranger = build(channels=12, channels_time=12, t_layers=0)
+    with pytest.raises(ValueError, match="another architecture"):
+        grown(stranger, stranger)
