@@ -52,7 +52,6 @@ class FoldedLayer(nn.Module):
     squeeze_bias: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
-    precise: torch.Tensor
     square: torch.Tensor
     gain: torch.Tensor
     offset: torch.Tensor
@@ -68,8 +67,7 @@ class FoldedLayer(nn.Module):
         self.register_buffer("squeeze_bias", conv.bias.detach()[:, None].clone())
         self.register_buffer("weight", weight.clone())
         self.register_buffer("bias", expand.bias.detach().clone())
-        self.register_buffer("precise", weight.double())
-        self.register_buffer("square", (self.precise.t() @ self.precise / len(weight)).float())
+        self.register_buffer("square", (weight.double().t() @ weight.double() / len(weight)).float())
         self.register_buffer("gain", (norm.weight * halves).detach())
         self.register_buffer("offset", (norm.bias * halves).detach())
 
@@ -102,7 +100,7 @@ class FoldedLayer(nn.Module):
         """
         covariance = torch.bmm(centred, centred.transpose(1, 2)) / centred.shape[-1]
         # In float64, which oneDNN does not take: it keeps 0.6 MB for each size of product.
-        levels = (mean.double() @ self.precise.t()).float() + self.bias
+        levels = (mean.double() @ self.weight.double().t()).float() + self.bias
         variance = (covariance * self.square).sum((1, 2)) + levels.var(-1, correction=0)
         factor = self.gain * torch.rsqrt(variance + self.eps)[:, None]
         constant = (levels - levels.mean(-1, keepdim=True)) * factor + self.offset
