@@ -25,11 +25,10 @@ def first_network(folder: Path | None, waveform: Path | None = None) -> HTDemucs
     """What training begins with: the weights in `folder`, or an untrained network.
 
     Weights of a network of another size are grown into the present one; with `waveform`, that branch's come from
-    there. Raises as `load_starter`, and ValueError when only `waveform` is given or nothing of the weights fits.
+    there. Raises as `load_starter`, and ValueError when only `waveform` is given or nothing of one's weights fits.
     """
     if folder is None:
         if waveform is not None:
             raise ValueError("A waveform branch alone is not enough to begin with: give --from too")
         return build()
-    spectrogram = load_starter(folder)
-    return grown(spectrogram, spectrogram if waveform is None else load_starter(waveform))
+    return grown(load_starter(folder), None if waveform is None else load_starter(waveform))

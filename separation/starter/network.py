@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from demucs.htdemucs import HTDemucs
-from torch import nn
+from torch import Tensor, nn
 
 SOURCES = ("drums", "bass", "other", "vocals")
 SEGMENT = Fraction(3)
@@ -45,21 +45,30 @@ def is_of_waveform(name: str) -> bool:
     return name.startswith(("tencoder.", "tdecoder."))
 
 
-def grown(spectrogram: nn.Module, waveform: nn.Module) -> HTDemucs:
-    """A network that begins with what others of other sizes know: each branch from one of them, where shapes agree.
+def grown(spectrogram: nn.Module, waveform: nn.Module | None = None) -> HTDemucs:
+    """A network that begins with what one of another size knows, or with one branch each of two, where shapes agree.
 
     What they lack is drawn at random. A transformer and further DConv layers are hardly heard at first, since their
     layer scales are small and no norms stand around the transformer's layers; other tensors are. Raises ValueError
-    when not one matrix agrees.
+    when not one matrix of a donor agrees.
     """
     network = build()
-    state, known = network.state_dict(), (spectrogram.state_dict(), waveform.state_dict())
-    offered = {name: known[is_of_waveform(name)].get(name) for name in state}
-    taken = {name: value for name, value in offered.items() if value is not None and value.shape == state[name].shape}
-    if all(value.dim() < 2 for value in taken.values()):
-        raise ValueError("The weights to begin from are of another architecture: no matrix of theirs fits the network")
+    state = network.state_dict()
+    branch = {name: value for name, value in state.items() if waveform is not None and is_of_waveform(name)}
+    taken = _fitting(spectrogram, {name: value for name, value in state.items() if name not in branch})
+    if waveform is not None:
+        taken |= _fitting(waveform, branch)
     network.load_state_dict(state | taken)
     return network
+
+
+def _fitting(donor: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `donor` has of the tensors of `state`, in their shapes. Raises ValueError when no matrix is among them."""
+    known = donor.state_dict()
+    taken = {name: known[name] for name in state if name in known and known[name].shape == state[name].shape}
+    if all(value.dim() < 2 for value in taken.values()):
+        raise ValueError("The weights to begin from are of another architecture: no matrix of theirs fits the network")
+    return taken
 
 
 def metadata(arguments: Mapping[str, Any] = ARGUMENTS) -> dict[str, str]:

@@ -16,7 +16,7 @@ def test_a_grown_network_sounds_almost_as_the_one_without_a_transformer_did():
     small = without_transformer()
     noise = 0.1 * torch.randn(1, 2, 132_300)
     with torch.no_grad():
-        before, after = small(noise), grown(small, small).eval()(noise)
+        before, after = small(noise), grown(small).eval()(noise)
     assert (after - before).norm() < 0.1 * before.norm()
     assert not torch.equal(after, before)
 
@@ -32,7 +32,7 @@ def test_each_branch_of_a_grown_network_comes_from_its_own_donor():
 
 def test_tensors_of_another_shape_are_drawn_anew():
     narrow = without_transformer(channels_time=8)
-    state = grown(narrow, narrow).state_dict()
+    state = grown(narrow).state_dict()
     assert state["tencoder.0.conv.weight"].shape[0] == 24
     assert torch.equal(state["encoder.0.conv.weight"], narrow.state_dict()["encoder.0.conv.weight"])
 
@@ -45,4 +45,9 @@ def test_a_waveform_branch_alone_is_refused(tmp_path):
 def test_weights_of_which_nothing_fits_are_refused():
     stranger = build(channels=12, channels_time=12, t_layers=0)
     with pytest.raises(ValueError, match="another architecture"):
-        grown(stranger, stranger)
+        grown(stranger)
+
+
+def test_a_waveform_branch_of_which_nothing_fits_is_refused():
+    with pytest.raises(ValueError, match="another architecture"):
+        grown(without_transformer(), without_transformer(channels_time=8))
