@@ -29,7 +29,10 @@ Separate = Callable[[Signal], Signal]
 
 @dataclass(frozen=True)
 class Row:
-    """One stem's mean figures over the songs it sounds in, in dB."""
+    """One stem's mean figures over the songs it sounds in, in dB; `error` is the standard error of the gain.
+
+    With so few songs it says how far the mean of others of the kind may be from this one.
+    """
 
     stem: str
     songs: int
@@ -37,6 +40,7 @@ class Row:
     sdr: float
     mixture_si_sdr: float
     mixture_sdr: float
+    error: float
 
     @property
     def gain(self) -> float:
@@ -97,14 +101,20 @@ def evaluate(separate: Separate, material: Iterable[Signal]) -> list[Row]:
 
 def _row(stem: str, found: list[tuple[float, ...]]) -> Row:
     ours, ours_sdr, mixture, mixture_sdr = (float(np.mean(column)) for column in zip(*found, strict=True))
-    return Row(stem, len(found), ours, ours_sdr, mixture, mixture_sdr)
+    error = _standard_error([song[0] - song[2] for song in found])
+    return Row(stem, len(found), ours, ours_sdr, mixture, mixture_sdr, error)
+
+
+def _standard_error(values: list[float]) -> float:
+    """Of the mean of `values`; nan when one value says nothing about it."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def table(rows: list[Row]) -> str:
     """The rows as text, with the mean gain below."""
-    lines = ["stem     songs  SI-SDR     SDR  mixture SI-SDR  mixture SDR   gain"]
+    lines = ["stem     songs  SI-SDR     SDR  mixture SI-SDR  mixture SDR   gain     ±"]
     for row in rows:
         ours = f"{row.stem:<8} {row.songs:>5} {row.si_sdr:>7.1f} {row.sdr:>7.1f}"
-        lines.append(f"{ours} {row.mixture_si_sdr:>15.1f} {row.mixture_sdr:>12.1f} {row.gain:>6.1f}")
+        lines.append(f"{ours} {row.mixture_si_sdr:>15.1f} {row.mixture_sdr:>12.1f} {row.gain:>6.1f} {row.error:>5.1f}")
     mean = float(np.mean([row.gain for row in rows])) if rows else float("nan")
     return "\n".join([*lines, f"mean SI-SDR gain over the mixture: {mean:.1f} dB"])

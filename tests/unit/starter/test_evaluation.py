@@ -48,6 +48,18 @@ def test_a_stem_that_is_silent_in_a_song_is_not_counted_there() -> None:
     assert {row.stem: row.songs for row in rows} == {"drums": 2, "bass": 2, "other": 1, "vocals": 2}
 
 
+def test_a_gain_comes_with_the_standard_error_of_its_mean() -> None:
+    stems, error = (np.stack([noise(first + stem) for stem in range(4)]) for first in (0, 4))
+    levels = iter((0.1, 0.2, 0.4))  # 20, 14 and 8 dB
+    rows = evaluate(lambda _: stems + next(levels) * error, [stems] * 3)
+    assert [row.error for row in rows] == pytest.approx([6.02 / 3**0.5] * 4, abs=0.1)
+
+
+def test_one_song_has_no_standard_error() -> None:
+    stems = np.stack([noise(seed) for seed in range(4)])
+    assert all(np.isnan(row.error) for row in evaluate(lambda mixture: np.stack([mixture] * 4), [stems]))
+
+
 def test_the_table_names_each_stem_and_the_mean_gain() -> None:
     stems = np.stack([noise(seed) for seed in range(4)])
     text = table(evaluate(lambda mixture: np.stack([mixture] * 4), [stems]))
