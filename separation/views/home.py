@@ -61,13 +61,15 @@ def _context(form: UploadForm) -> dict[str, object]:
 
 def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
     jobs: list[SeparationJob] = []
+    refused: set[int] = set()
     for file in form.cleaned_data["file"]:
         try:
             jobs.append(_separate(request, file, form.cleaned_data["options"]))
         except ServiceError as error:
+            refused.add(error.http_status)
             messages.error(request, f"{file.name}: {error.message}")
     if not jobs:
-        return render(request, "home.html", _context(form), status=422)
+        return render(request, "home.html", _context(form), status=refused.pop() if len(refused) == 1 else 422)
     return redirect("job", jobs[0].pk) if len(jobs) == 1 else redirect("jobs")
 
 

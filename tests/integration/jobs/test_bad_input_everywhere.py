@@ -247,6 +247,7 @@ def test_an_upload_while_ffmpeg_is_missing_is_refused_everywhere(
 ) -> None:
     monkeypatch.setenv("STEMSITE_FFMPEG", "/nowhere/ffmpeg")
     content = write_wav(uploads / "a.wav", tone(0.1)).read_bytes()
-    sentence = assert_problem(people.post_file("a.wav", content), "ffmpeg_missing")
-    assert escape(sentence) in people.form("a.wav", content).content.decode()
+    answer, page = people.post_file("a.wav", content), people.form("a.wav", content)
+    assert escape(assert_problem(answer, "ffmpeg_missing")) in page.content.decode()
+    assert answer.status_code == page.status_code == 503
     assert_nothing_is_left()
