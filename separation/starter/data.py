@@ -22,17 +22,28 @@ from separation.starter.synthesis.space import chorused, driven, in_room, widene
 FIRST_SEED = 100_000
 CLIP_SECONDS = 8.0
 FULL_SCALE = 32767
-REMIXED = 0.5
 STRETCH = 0.17
-ALTERED = 0.4
-DISPERSED = 0.7
 LONGEST_DELAY = 0.02  # s
 DELAYS = np.geomspace(20, RATE / 2, 14)  # Hz, where a stem's delays are drawn
 
 
 @dataclass(frozen=True)
+class Changes:
+    """How much of the examples is changed: the share that is remixed, the shares of stems that are altered and
+    dispersed, and by how many dB at most a stem is louder or quieter than in its song."""
+
+    remixed: float = 0.5
+    altered: float = 0.4
+    dispersed: float = 0.7
+    gain: float = 6.0
+
+
+MANY, FEW = Changes(), Changes(remixed=0.25, altered=0.1, dispersed=0.25, gain=3.0)
+
+
+@dataclass(frozen=True)
 class Clips:
-    """The clips of the seeds from `first` on: always the same songs for the same `count`.
+    """The clips of the seeds from `first` on: always the same songs for the same `count`. Examples have `changes`.
 
     A share of their stems, `altered`, is altered when they are rendered, for training that does not do it itself.
     """
@@ -42,6 +53,7 @@ class Clips:
     seconds: float = CLIP_SECONDS
     first: int = FIRST_SEED
     altered: float = 0.0
+    changes: Changes = MANY
 
     def path(self, index: int) -> Path:
         return self.folder / f"{self.first + index:06d}.npy"
@@ -142,13 +154,15 @@ def dispersed(rng: Rng, stem: Signal) -> Signal:
 
 def example(rng: Rng, clips: Clips, samples: int) -> Signal:
     """Four stems that sum to one training mixture, (4, 2, samples): of one song, or each of another (a remix)."""
-    if rng.random() < REMIXED:
+    changes = clips.changes
+    if rng.random() < changes.remixed:
         stems = np.stack([varied(rng, clips, source, samples) for source in range(4)])
     else:
         stems = clips.crop(rng, samples)
-    stems = np.stack([altered(rng, stem) if rng.random() < ALTERED else stem for stem in stems])
-    stems = np.stack([dispersed(rng, stem) if rng.random() < DISPERSED else stem for stem in stems])
-    gains = np.array([gain(decibels) for decibels in rng.uniform(-6, 6, 4)]) * rng.choice([-1, 1], 4)
+    stems = np.stack([altered(rng, stem) if rng.random() < changes.altered else stem for stem in stems])
+    stems = np.stack([dispersed(rng, stem) if rng.random() < changes.dispersed else stem for stem in stems])
+    decibels = rng.uniform(-changes.gain, changes.gain, 4)
+    gains = np.array([gain(each) for each in decibels]) * rng.choice([-1, 1], 4)
     stems = stems * gains.astype(np.float32)[:, None, None]
     if rng.random() < 0.5:
         stems = stems[:, ::-1]

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from separation.starter.data import DELAYS, DISPERSED, FULL_SCALE, LONGEST_DELAY, REMIXED, STRETCH, Clips
+from separation.starter.data import DELAYS, FULL_SCALE, LONGEST_DELAY, STRETCH, Clips
 from separation.starter.synthesis import RATE, STEMS
 
 ENOUGH = 200  # clips to begin with
@@ -59,8 +59,8 @@ class Pool:
 
     def _batch(self, dice: "Dice", size: int, samples: int) -> torch.Tensor:
         """Each example of one song, or (a remix) each stem of another, half of those at another speed."""
-        count = len(STEMS)
-        remixed = dice.chance(REMIXED, size, 1)
+        count, changes = len(STEMS), self.clips.changes
+        remixed = dice.chance(changes.remixed, size, 1)
         song = (dice.between(0, 1, size, count) * self.count).long()
         ratio = torch.where(
             remixed & dice.chance(0.5, size, count), dice.between(-STRETCH, STRETCH, size, count).exp(), 1
@@ -68,8 +68,8 @@ class Pool:
         room = self.songs.shape[-1] - (samples * ratio).ceil() - 1
         start = (dice.between(0, 1, size, count) * room).long()
         song, start = (torch.where(remixed, drawn, drawn[:, :1]) for drawn in (song, start))
-        stems = dispersed(dice, self._cut(song, start, ratio, samples))
-        stems = stems * dice.gains(6, -6, size, count) * dice.sign(size, count)
+        stems = dispersed(dice, self._cut(song, start, ratio, samples), changes.dispersed)
+        stems = stems * dice.gains(changes.gain, -changes.gain, size, count) * dice.sign(size, count)
         stems = torch.where(dice.chance(0.5, size, 1)[..., None, None], stems.flip(2), stems)
         return (stems * dice.gains(3, -10, size, 1)).contiguous()
 
@@ -84,13 +84,13 @@ class Pool:
         return (low + (high - low) * part) / FULL_SCALE
 
 
-def dispersed(dice: "Dice", stems: torch.Tensor) -> torch.Tensor:
+def dispersed(dice: "Dice", stems: torch.Tensor, share: float) -> torch.Tensor:
     """As `data.dispersed`, for a share of the stems (size, sources, 2, samples)."""
     samples, shape = stems.shape[-1], stems.shape[:2]
-    share = dice.chance(DISPERSED, *shape)[..., None]
-    longest = LONGEST_DELAY * dice.between(0, 1, *shape, 1).square() * share
+    chosen = dice.chance(share, *shape)[..., None]
+    longest = LONGEST_DELAY * dice.between(0, 1, *shape, 1).square() * chosen
     delay = (dice.between(0, 1, *shape, len(DELAYS)) * longest) @ _bells(samples).to(stems.device)
-    phase = -2 * np.pi * delay.double().cumsum(-1) * (RATE / samples) + dice.between(0, 2 * np.pi, *shape, 1) * share
+    phase = -2 * np.pi * delay.double().cumsum(-1) * (RATE / samples) + dice.between(0, 2 * np.pi, *shape, 1) * chosen
     turn = torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
     return torch.fft.irfft(torch.fft.rfft(stems) * turn[:, :, None], samples)
 

@@ -34,6 +34,7 @@ class Command(BaseCommand):
         songs = parser.add_argument_group("songs")
         songs.add_argument("--clips", type=int, default=1200, help="songs to make, 5.6 MB each (default 1200)")
         songs.add_argument("--first", type=int, default=100_000, help="seed of the first song (default 100000)")
+        songs.add_argument("--few-changes", action="store_true", help="remix and alter less, to end a training with")
         songs.add_argument(
             "--workers", type=int, help="processes that make songs (default: all cores; two less on a GPU)"
         )
@@ -82,14 +83,14 @@ class Command(BaseCommand):
         """All songs, made before the training; on a GPU, those there are, while more are made."""
         from separation.starter import data, pool
 
-        cores = os.cpu_count() or 1
+        cores, changes = os.cpu_count() or 1, data.FEW if options["few_changes"] else data.MANY
         if options["device"] == "cpu":
-            clips = data.Clips(options["out"] / "clips", options["clips"], first=options["first"])
+            clips = data.Clips(options["out"] / "clips", options["clips"], first=options["first"], changes=changes)
             clips.render(self._report_clip, options["workers"] or cores)
             yield clips
             return
         folder, workers = options["out"] / "altered", options["workers"] or max(1, cores - 2)
-        clips = data.Clips(folder, options["clips"], first=options["first"], altered=data.ALTERED)
+        clips = data.Clips(folder, options["clips"], first=options["first"], altered=changes.altered, changes=changes)
         with pool.filling(clips, options["device"], workers, self._report_clip) as songs:
             yield songs
 

@@ -54,8 +54,9 @@ def test_resuming_without_a_checkpoint_says_which_file_is_missing(tmp_path):
         run("train_starter", "--out", str(tmp_path), "--resume", "--steps", "1")
 
 
-def test_training_begins_from_weights_that_are_there(tmp_path):
-    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1")
+@pytest.mark.parametrize("changes", [(), ("--few-changes",)])
+def test_training_begins_from_weights_that_are_there(tmp_path, changes):
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1", *changes)
     run("train_starter", "--from", str(WEIGHTS), *options)
     kept, went_on = load_starter(), load_starter(tmp_path / "weights")
     pairs = zip(kept.parameters(), went_on.parameters(), strict=True)

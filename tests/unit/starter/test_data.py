@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from separation.starter.data import Clips, altered, batches, dispersed, example, resampled, varied
+from separation.starter.data import Changes, Clips, altered, batches, dispersed, example, resampled, varied
 from separation.starter.synthesis import RATE, synthesise
 
 SAMPLES = RATE // 4
@@ -75,6 +75,15 @@ def test_an_example_has_four_stereo_stems(clips: Clips) -> None:
     for seed in range(6):
         stems = example(np.random.default_rng(seed), clips, SAMPLES)
         assert (stems.shape, stems.dtype) == ((4, 2, SAMPLES), np.float32)
+
+
+def test_an_example_without_changes_is_a_song_but_for_polarity_sides_and_level(clips: Clips) -> None:
+    plain = Clips(clips.folder, 1, clips.seconds, changes=Changes(remixed=0, altered=0, dispersed=0, gain=0))
+    for seed in range(6):
+        stems = np.abs(example(np.random.default_rng(seed), plain, RATE))
+        song = np.abs(plain.crop(np.random.default_rng(0), RATE))
+        level = stems.max() / song.max()
+        assert any(np.allclose(stems, level * sides, atol=1e-6) for sides in (song, song[:, ::-1]))
 
 
 def test_a_stem_at_another_speed_still_fills_the_example(clips: Clips) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from separation.starter.data import Clips
+from separation.starter.data import MANY, Changes, Clips
 from separation.starter.pool import Dice, Pool, dispersed, filling
 from separation.starter.synthesis import RATE
 
@@ -28,9 +28,9 @@ def pool(clips: Clips) -> Pool:
     return made
 
 
-def tones(folder: Path, seconds: float = 2.0) -> Pool:
+def tones(folder: Path, seconds: float = 2.0, changes: Changes = MANY) -> Pool:
     """A pool of one clip whose stems are sines of 200, 400, 600 and 800 Hz."""
-    clips = Clips(folder, count=1, seconds=seconds)
+    clips = Clips(folder, count=1, seconds=seconds, changes=changes)
     time = np.arange(round(seconds * RATE)) / RATE
     waves = np.stack([np.sin(2 * np.pi * 200 * (stem + 1) * time) for stem in range(4)])
     np.save(clips.path(0), np.round(np.stack([waves, waves], axis=1) * 10_000).astype(np.int16))
@@ -68,6 +68,17 @@ def test_a_cut_is_the_clip_itself_at_full_scale_one(tmp_path: Path) -> None:
     pool = tones(tmp_path)
     cut = pool._cut(torch.zeros(1, 4, dtype=torch.long), torch.full((1, 4), 7), torch.ones(1, 4), SAMPLES)
     assert torch.equal(cut[0], pool.songs[0, :, :, 7 : 7 + SAMPLES].float() / 32767)
+
+
+def test_examples_without_changes_keep_the_songs_pitch_phases_and_balance(tmp_path: Path) -> None:
+    pool = tones(tmp_path, changes=Changes(remixed=0, altered=0, dispersed=0, gain=0))
+    for stems in next(pool.batches(8, RATE, seed=1)):
+        spectra = torch.fft.rfft(stems[:, 0].double())
+        heard = torch.stack([spectra[stem, 200 * (stem + 1)] for stem in range(4)])
+        assert torch.allclose(heard.abs(), spectra.abs().amax(1)) and torch.allclose(heard.abs(), heard.abs()[0])
+        phases = (1j * heard).angle()
+        off = (phases - torch.arange(1, 5) * phases[0]).sin()  # from a common start, whatever the polarity
+        assert torch.allclose(off, torch.zeros(4, dtype=off.dtype), atol=0.01)
 
 
 def test_a_stem_at_another_speed_has_another_pitch(tmp_path: Path) -> None:
@@ -112,10 +123,10 @@ def test_songs_that_cannot_be_rendered_end_the_training(tmp_path: Path) -> None:
         pytest.fail("there are no songs")
 
 
-def test_seven_of_ten_stems_are_dispersed_and_keep_their_spectrum() -> None:
+def test_the_share_of_stems_that_is_dispersed_keeps_its_spectrum() -> None:
     torch.manual_seed(0)
     stems = 0.1 * torch.randn(40, 4, 2, 2000)
-    others = dispersed(Dice(torch.Generator().manual_seed(1)), stems)
+    others = dispersed(Dice(torch.Generator().manual_seed(1)), stems, 0.7)
     before, after = (torch.fft.rfft(audio).abs()[..., 1:-1] for audio in (stems, others))
     assert torch.allclose(before, after, atol=1e-3 * float(before.max()))
     kept = torch.isclose(stems, others, atol=1e-5).all(-1).all(-1).float().mean()
