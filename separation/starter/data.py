@@ -45,15 +45,15 @@ MANY, FEW = Changes(), Changes(remixed=0.25, altered=0.1, dispersed=0.25, gain=3
 class Clips:
     """The clips of the seeds from `first` on: always the same songs for the same `count`. Examples have `changes`.
 
-    A share of their stems, `altered`, is altered when they are rendered, for training that does not do it itself.
+    With `altered` that share of their stems is altered when they are rendered, for training that does not do it itself.
     """
 
     folder: Path
     count: int
     seconds: float = CLIP_SECONDS
     first: int = FIRST_SEED
-    altered: float = 0.0
     changes: Changes = MANY
+    altered: bool = False
 
     def path(self, index: int) -> Path:
         return self.folder / f"{self.first + index:06d}.npy"
@@ -81,7 +81,8 @@ class Clips:
         seed = self.first + index
         stems = synthesise(seed, self.seconds)
         rng = np.random.default_rng([seed, len(stems)])
-        stems = np.stack([altered(rng, stem) if rng.random() < self.altered else stem for stem in stems])
+        if self.altered:
+            stems = np.stack([altered(rng, stem) if rng.random() < self.changes.altered else stem for stem in stems])
         unfinished = self.folder / f".{seed}.npy"
         np.save(unfinished, np.round(np.clip(stems, -1, 1) * FULL_SCALE).astype(np.int16))
         unfinished.replace(self.path(index))

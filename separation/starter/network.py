@@ -54,20 +54,23 @@ def grown(spectrogram: nn.Module, waveform: nn.Module | None = None) -> HTDemucs
     """
     network = build()
     state = network.state_dict()
-    branch = {name: value for name, value in state.items() if waveform is not None and is_of_waveform(name)}
-    taken = _fitting(spectrogram, {name: value for name, value in state.items() if name not in branch})
-    if waveform is not None:
-        taken |= _fitting(waveform, branch)
+    if waveform is None:
+        taken = _fitting(spectrogram, state, "network")
+    else:
+        branch = {name: value for name, value in state.items() if is_of_waveform(name)}
+        others = {name: value for name, value in state.items() if name not in branch}
+        taken = _fitting(spectrogram, others, "spectrogram branch") | _fitting(waveform, branch, "waveform branch")
     network.load_state_dict(state | taken)
     return network
 
 
-def _fitting(donor: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `donor` has of the tensors of `state`, in their shapes. Raises ValueError when no matrix is among them."""
+def _fitting(donor: nn.Module, state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """What `donor` has of the tensors of `state`, in their shapes. Raises ValueError, naming the part of the network
+    that they are, when no matrix is among them."""
     known = donor.state_dict()
     taken = {name: known[name] for name in state if name in known and known[name].shape == state[name].shape}
     if all(value.dim() < 2 for value in taken.values()):
-        raise ValueError("The weights to begin from are of another architecture: no matrix of theirs fits the network")
+        raise ValueError(f"The weights to begin from are of another architecture: no matrix of theirs fits the {part}")
     return taken
 
 

@@ -83,14 +83,15 @@ class Command(BaseCommand):
         """All songs, made before the training; on a GPU, those there are, while more are made."""
         from separation.starter import data, pool
 
-        cores, changes = os.cpu_count() or 1, data.FEW if options["few_changes"] else data.MANY
+        cores = os.cpu_count() or 1
+        changes = data.FEW if options["few_changes"] else data.MANY
         if options["device"] == "cpu":
             clips = data.Clips(options["out"] / "clips", options["clips"], first=options["first"], changes=changes)
             clips.render(self._report_clip, options["workers"] or cores)
             yield clips
             return
-        folder, workers = options["out"] / "altered", options["workers"] or max(1, cores - 2)
-        clips = data.Clips(folder, options["clips"], first=options["first"], altered=changes.altered, changes=changes)
+        folder, workers = options["out"] / f"altered-{changes.altered}", options["workers"] or max(1, cores - 2)
+        clips = data.Clips(folder, options["clips"], first=options["first"], changes=changes, altered=True)
         with pool.filling(clips, options["device"], workers, self._report_clip) as songs:
             yield songs
 

@@ -56,11 +56,12 @@ def test_rendering_ends_when_it_is_told_to(tmp_path: Path) -> None:
 
 
 def test_clips_may_have_stems_altered_once_and_for_all(clips: Clips, tmp_path: Path) -> None:
-    every = Clips(tmp_path, 1, clips.seconds, altered=1.0)
+    changes = Changes(altered=1)
+    every = Clips(tmp_path, 1, clips.seconds, changes=changes, altered=True)
     every.render()
     plain, changed = np.load(clips.path(0)), np.load(every.path(0))
     assert all(not np.array_equal(a, b) for a, b in zip(plain, changed, strict=True) if a.any())
-    again = Clips(tmp_path / "again", 1, clips.seconds, altered=1.0)
+    again = Clips(tmp_path / "again", 1, clips.seconds, changes=changes, altered=True)
     again.render()
     assert np.array_equal(np.load(again.path(0)), changed)
 

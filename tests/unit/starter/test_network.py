@@ -49,5 +49,5 @@ def test_weights_of_which_nothing_fits_are_refused():
 
 
 def test_a_waveform_branch_of_which_nothing_fits_is_refused():
-    with pytest.raises(ValueError, match="another architecture"):
+    with pytest.raises(ValueError, match="fits the waveform branch"):
         grown(without_transformer(), without_transformer(channels_time=8))

@@ -16,7 +16,7 @@ SAMPLES = RATE // 4
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    made = Clips(tmp_path_factory.mktemp("clips"), count=3, seconds=1.0, altered=0.4)
+    made = Clips(tmp_path_factory.mktemp("clips"), count=3, seconds=1.0, altered=True)
     made.render()
     return made
 
