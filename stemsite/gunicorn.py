@@ -1,6 +1,7 @@
 """gunicorn's settings: threads, so that a slow upload holds a thread and not a process."""
 
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -22,3 +23,12 @@ def post_worker_init(_worker: object) -> None:
 
     install()
     keep_registered("web")
+
+
+def post_request(_worker: object, request: Any, environ: dict[str, Any], _response: object) -> None:
+    """Called when an answer has been sent."""
+    from stemsite.lingering import linger
+
+    client = environ.get("gunicorn.socket")
+    if client is not None:
+        linger(request.body, client)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from separation.api import health
@@ -27,3 +28,15 @@ def test_an_instance_with_everything_is_ready(db: None, monkeypatch: Any) -> Non
 
 def test_health_is_only_read(db: None) -> None:
     assert Client().post("/healthz").status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_need_neither_the_name_of_the_site_nor_tls(db: None, settings: Any, path: str) -> None:
+    settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = ["stems.example.org"], True
+    response = Client().get(path, headers={"host": "10.1.2.3:8000"})
+    assert response.json()["status"] in ("ok", "unavailable")
+
+
+def test_everything_else_needs_the_name_of_the_site(db: None, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["stems.example.org"]
+    assert Client().get("/api/v1/models/", headers={"host": "10.1.2.3:8000"}).status_code == 400

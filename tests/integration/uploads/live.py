@@ -131,17 +131,20 @@ class LiveServer:
 class Wire:
     """Raw HTTP/1.1 to a live server as one token, for what well-behaved clients cannot send."""
 
-    def __init__(self, server: LiveServer, token: str, timeout: float = 60.0) -> None:
-        self.server, self.token, self.timeout = server, token, timeout
+    def __init__(self, server: LiveServer, token: str, timeout: float = 60.0, host: str = "localhost") -> None:
+        self.server, self.token, self.timeout, self.host = server, token, timeout, host
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=self.timeout)
 
     def open(self, method: str, path: str, **headers: str) -> socket.socket:
         """Sends a request's head; the body, if any, is the caller's."""
-        named = {"Host": "localhost", "Authorization": f"Bearer {self.token}", "Tus-Resumable": "1.0.0"}
+        named = {"Host": self.host, "Authorization": f"Bearer {self.token}", "Tus-Resumable": "1.0.0"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         if method == "PATCH":
             named.setdefault("Content-Type", "application/offset+octet-stream")
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
-        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=self.timeout)
+        connection = self.connect()
         connection.sendall("\r\n".join(lines).encode())
         return connection
 

@@ -1,0 +1,42 @@
+"""What becomes of a request's body that an answer did not wait for: read and thrown away for a while.
+
+A server that closes a connection with bytes unread has the kernel reset it, and a reset may overtake the answer: a
+browser then shows a broken connection, a proxy says 502, where a sentence said what was wrong. So once the answer is
+sent, the rest is received for some time (nginx's `lingering_close`; RFC 9112, section 9.6). Most clients have read the
+answer by then and stop sending. gunicorn itself does so for 64 KB.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+LONGEST_SECONDS = 10.0
+IDLE_SECONDS = 2.0
+PIECE = 64 * 1024
+
+
+def linger(body: Any, client: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+    """Receives what is left of gunicorn's `body`, for LONGEST_SECONDS, waiting at most IDLE_SECONDS for more.
+
+    What has not ended by then has gunicorn close the connection. So has a body whose reading was broken off before:
+    where it ends is unknown, and nothing of it is read.
+    """
+    if not body.failed:
+        body.failed = not _read_to_its_end(body, client, clock)
+
+
+def _read_to_its_end(body: Any, client: socket.socket, clock: Callable[[], float]) -> bool:
+    deadline, before = clock() + LONGEST_SECONDS, client.gettimeout()
+    client.settimeout(IDLE_SECONDS)
+    try:
+        while clock() < deadline:
+            if not body.read(PIECE):
+                return True
+    except OSError:
+        return False
+    finally:
+        client.settimeout(before)
+    return False
