@@ -253,3 +253,18 @@ class WorkerCluster(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host} (process {self.pid})"
+
+
+class PaceObservation(models.Model):
+    """What one separation should have taken and what it took; the estimates of time learn from it."""
+
+    feature_key = models.CharField(max_length=255)
+    expected_seconds = models.FloatField(help_text="by the catalogue's measurements")
+    observed_seconds = models.FloatField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["feature_key", "-id"], name="pace_history")]
+
+    def __str__(self) -> str:
+        return f"{self.feature_key}: {self.observed_seconds:.0f} s"

@@ -1,6 +1,6 @@
 """What a job will need: memory, time, threads; and what it may have.
 
-Owns the numbers a job is planned with. Their calibration is `memory.estimates`, their first guess
+Owns the numbers a job is planned with. Their calibration is `memory.estimates` and `pace`, their first guess
 `separation.catalog`, the decision whether they fit `memory.limiter`.
 """
 
@@ -16,6 +16,7 @@ from memory.estimates import estimate as calibrated
 from memory.quantities import MIB
 from separation import catalog
 from separation.options import SeparationOptions
+from separation.services import pace
 from separation.services.numbers import number, whole
 
 KIND = "separate"
@@ -50,8 +51,13 @@ def estimated_bytes(options: SeparationOptions, lean: int = 0) -> int:
     )
 
 
-def estimated_seconds(options: SeparationOptions, duration: float | None, lean: int = 0) -> float:
-    """Expected wall time, seconds."""
+def estimated_seconds(options: SeparationOptions, duration: float | None) -> float:
+    """Expected wall time, seconds: the catalogue's, at the pace of the last runs here."""
+    return guessed_seconds(options, duration) * pace.factor(options)
+
+
+def guessed_seconds(options: SeparationOptions, duration: float | None, lean: int = 0) -> float:
+    """Wall time by the catalogue alone, seconds."""
     return catalog.expected_seconds(options, duration or 0.0, lean, cores=engine_threads())
 
 

@@ -17,8 +17,8 @@ from separation import catalog, states
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
-from separation.services import publishing
-from separation.services.costs import KIND
+from separation.services import pace, publishing
+from separation.services.costs import KIND, guessed_seconds
 from separation.services.names import printable
 from separation.services.numbers import whole
 from separation.services.supervision import AttemptWatch, StopCause
@@ -46,6 +46,7 @@ def settle(job: SeparationJob, fence: Fence, outcome: Outcome, watch: AttemptWat
     if watch.cause is not None and outcome.reason in (EndReason.CANCELLED, EndReason.HOST_OUT_OF_MEMORY):
         _settle_stopped(job, fence, watch.cause, report)
     elif outcome.reason is EndReason.COMPLETED and watch.result is not None:
+        remember_pace(job, outcome.wall_seconds)
         _settle_finished(job, fence, watch, folder, report)
     else:
         _settle_failed(job, fence, *reason_of(outcome, watch.error), report)
@@ -132,3 +133,10 @@ def remember_peak(job: SeparationJob, peak: int) -> None:
         options = SeparationOptions.parse(job.options)
         features = catalog.estimate_features(options, job.lean)
         record_peak(KIND, features, estimated=job.estimate_bytes, observed=peak)
+
+
+def remember_pace(job: SeparationJob, seconds: float) -> None:
+    """Let the next estimate of time learn from this run."""
+    options = SeparationOptions.parse(job.options)
+    expected = guessed_seconds(options, job.track.duration_seconds, job.lean)
+    pace.remember(options, expected=expected, observed=seconds)

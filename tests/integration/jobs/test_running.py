@@ -14,9 +14,10 @@ from memory.limiter import ConcurrentOperationLimiter
 from memory.models import MemoryIncident, Reservation
 from separation import states
 from separation.errors import ServiceError
-from separation.models import JobState, SeparationJob
+from separation.models import JobState, SeparationJob, Track
 from separation.services import cancel, costs, delete_job, disk, reap, retry, stopping
 from separation.services.running import JobRunner
+from separation.services.submission import parse_options
 
 from .conftest import STUB, MakeJob, staged, stored
 
@@ -85,6 +86,15 @@ def test_the_attempt_records_what_it_took(make_job: MakeJob, runner: JobRunner) 
     assert attempt.peak_bytes > 1024**2 and attempt.cpu_seconds is not None
     assert attempt.limit_bytes == 700 * 1024**2
     assert [event.kind for event in job.events.all()] == ["submitted", "started", "succeeded"]
+
+
+def test_the_next_estimate_of_time_learns_from_the_run(make_job: MakeJob, runner: JobRunner) -> None:
+    job = make_job()
+    Track.objects.update(duration_seconds=3600)
+    runner.run_all()
+    job.refresh_from_db()
+    options = parse_options(job.options)
+    assert costs.estimated_seconds(options, 3600) < costs.guessed_seconds(options, 3600) / 2  # the stand-in is quick
 
 
 def test_two_stems_give_the_stem_and_the_rest(make_job: MakeJob, runner: JobRunner) -> None:
