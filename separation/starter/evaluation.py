@@ -89,10 +89,15 @@ def with_other_phases(material: Iterable[Signal]) -> Iterator[Signal]:
 
 def evaluate(separate: Separate, material: Iterable[Signal]) -> list[Row]:
     """One row a stem, in the order of `STEMS`, over songs given as stems (4, 2, samples)."""
+    return compare((separate(stems.sum(axis=0)), stems) for stems in material)
+
+
+def compare(songs: Iterable[tuple[Signal, Signal]]) -> list[Row]:
+    """As `evaluate`, over pairs of estimates and stems."""
     figures: list[list[tuple[float, ...]]] = [[] for _ in STEMS]
-    for stems in material:
+    for estimates, stems in songs:
         mixture = stems.sum(axis=0)
-        for index, estimate in enumerate(separate(mixture)):
+        for index, estimate in enumerate(estimates):
             if float(np.sqrt((stems[index] ** 2).mean())) > SILENCE:
                 pairs = ((estimate, stems[index]), (mixture, stems[index]))
                 figures[index].append(tuple(metric(*pair) for pair in pairs for metric in (si_sdr, sdr)))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 SOURCES = ("drums", "bass", "other", "vocals")
 SEGMENT = Fraction(3)
+FREQUENCIES = "freq_emb.embedding.weight"
 ARGUMENTS: Mapping[str, Any] = {
     "sources": list(SOURCES),
     "audio_channels": 2,
@@ -68,10 +69,17 @@ def _fitting(donor: nn.Module, state: Mapping[str, Tensor], part: str) -> dict[s
     """What `donor` has of the tensors of `state`, in their shapes. Raises ValueError, naming the part of the network
     that they are, when no matrix is among them."""
     known = donor.state_dict()
+    if FREQUENCIES in known and FREQUENCIES in state:
+        known[FREQUENCIES] = _resampled(known[FREQUENCIES], len(state[FREQUENCIES]))
     taken = {name: known[name] for name in state if name in known and known[name].shape == state[name].shape}
     if all(value.dim() < 2 for value in taken.values()):
         raise ValueError(f"The weights to begin from are of another architecture: no matrix of theirs fits the {part}")
     return taken
+
+
+def _resampled(embedding: Tensor, rows: int) -> Tensor:
+    """(rows before, channels) to (rows, channels): the same frequencies, by the bins of another window."""
+    return nn.functional.interpolate(embedding.T[None], size=rows, mode="linear")[0].T
 
 
 def metadata(arguments: Mapping[str, Any] = ARGUMENTS) -> dict[str, str]:

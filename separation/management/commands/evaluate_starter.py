@@ -1,12 +1,19 @@
 """`manage.py evaluate_starter`: prints what the starter model reaches on songs it was not trained on."""
 
+from __future__ import annotations
+
 from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from separation.engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from separation.starter.evaluation import Row
+    from separation.starter.synthesis.signal import Signal
 
 
 class Command(BaseCommand):
@@ -18,22 +25,43 @@ class Command(BaseCommand):
         parser.add_argument("--set", dest="sets", action="append", choices=["acceptance", "withheld", "validation"])
         parser.add_argument("--folder", type=Path, help="measure other material: a folder of folders of stem WAVs")
         parser.add_argument("--dispersed", action="store_true", help="give every stem other phases first")
+        parser.add_argument(
+            "--bound",
+            type=int,
+            metavar="WINDOW",
+            help="instead of a network: the most one can reach with the mixture's phases and such a window (samples)",
+        )
         parser.add_argument("--weights", type=Path, help="a folder with other weights than the bundled ones")
 
     def handle(self, **options: Any) -> None:
-        from separation.starter import evaluation, loading, outside
+        from separation.starter import evaluation
 
         try:
-            separate = evaluation.separator(loading.load_starter(options["weights"]))
-            heard = evaluation.with_other_phases if options["dispersed"] else iter
-            if options["folder"]:
-                rows = evaluation.evaluate(separate, heard(outside.stem_folders(options["folder"])))
-                self.stdout.write(f"{options['folder']}\n{evaluation.table(rows)}\n")
-                return
+            for title, songs in _material(options):
+                self.stdout.write(f"{title}\n{evaluation.table(_rows(songs, options))}\n")
         except (EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        for name in options["sets"] or ["acceptance", "withheld"]:
-            rows = evaluation.evaluate(separate, heard(evaluation.songs(name, options["songs"], options["seconds"])))
-            title = f"{name}: {options['songs']} songs of {options['seconds']:g} s"
-            title += ", dispersed" if options["dispersed"] else ""
-            self.stdout.write(f"{title}\n{evaluation.table(rows)}\n")
+
+
+def _material(options: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[Signal]]]:
+    """Each table's title, and its songs as stems."""
+    from separation.starter import evaluation, outside
+
+    heard = evaluation.with_other_phases if options["dispersed"] else iter
+    if options["folder"]:
+        yield str(options["folder"]), heard(outside.stem_folders(options["folder"]))
+        return
+    for name in options["sets"] or ["acceptance", "withheld"]:
+        title = f"{name}: {options['songs']} songs of {options['seconds']:g} s"
+        title += ", dispersed" if options["dispersed"] else ""
+        title += f", bound with a window of {options['bound']}" if options["bound"] else ""
+        yield title, heard(evaluation.songs(name, options["songs"], options["seconds"]))
+
+
+def _rows(songs: Iterable[Signal], options: Mapping[str, Any]) -> list[Row]:
+    from separation.starter import evaluation, loading
+    from separation.starter.bounds import with_the_mixtures_phases
+
+    if options["bound"]:
+        return evaluation.compare((with_the_mixtures_phases(stems, options["bound"]), stems) for stems in songs)
+    return evaluation.evaluate(evaluation.separator(loading.load_starter(options["weights"])), songs)

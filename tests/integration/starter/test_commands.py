@@ -74,6 +74,14 @@ def test_few_changes_make_other_examples_of_the_same_songs(tmp_path):
     assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
 
 
+def test_the_bound_of_a_window_needs_no_network():
+    options = ("--set", "validation", "--songs", "1", "--seconds", "2", "--bound")
+    table = run("evaluate_starter", *options, "4096", "--weights", "/nowhere")
+    assert "validation: 1 songs of 2 s, bound with a window of 4096" in table
+    with pytest.raises(CommandError, match="power of two"):
+        run("evaluate_starter", *options, "1000")
+
+
 def test_training_from_weights_that_are_not_there_says_which_file_is_missing(tmp_path):
     with pytest.raises(CommandError, match=r"starter"):
         run("train_starter", "--from", str(tmp_path / "none"), "--out", str(tmp_path), "--steps", "1")

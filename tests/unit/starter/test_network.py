@@ -37,6 +37,14 @@ def test_tensors_of_another_shape_are_drawn_anew():
     assert torch.equal(state["encoder.0.conv.weight"], narrow.state_dict()["encoder.0.conv.weight"])
 
 
+def test_a_network_of_a_shorter_window_keeps_what_it_knows_of_each_frequency():
+    shorter = without_transformer(nfft=build().nfft // 2)
+    before, after = (network.freq_emb.embedding.weight.detach() for network in (shorter, grown(shorter)))
+    middles = (before[:-1] + before[1:]) / 2
+    assert torch.allclose((after[1:-2:2] + after[2:-1:2]) / 2, middles, atol=1e-6)
+    assert torch.equal(grown(shorter).encoder[0].conv.weight, shorter.encoder[0].conv.weight)
+
+
 def test_a_waveform_branch_alone_is_refused(tmp_path):
     with pytest.raises(ValueError, match="give --from too"):
         first_network(None, tmp_path)
