@@ -140,10 +140,16 @@ def running_by_owner(room: Room) -> Mapping[str, int]:
     return Counter([*(charge.owner for charge in room.running if charge.heavy), *room.busy_elsewhere])
 
 
+def turn(candidate: Candidate, busy: Mapping[str, int]) -> tuple[int, int, datetime, str]:
+    """What the order goes by, lowest first: fewest running of the same owner (`busy`), then highest priority, then
+    longest waiting, then key."""
+    return busy.get(candidate.owner, 0), -candidate.priority, candidate.waiting_since, candidate.key
+
+
 def in_order(candidates: Sequence[Candidate], room: Room) -> list[Candidate]:
-    """Fewest running of the same owner, then highest priority, then longest waiting, then key."""
+    """The candidates in the order in which they take their turn."""
     busy = running_by_owner(room)
-    return sorted(candidates, key=lambda c: (busy.get(c.owner, 0), -c.priority, c.waiting_since, c.key))
+    return sorted(candidates, key=lambda candidate: turn(candidate, busy))
 
 
 def plan(

@@ -136,6 +136,9 @@ class JobSerializer(JobSummarySerializer):
     """A job with its place in the queue, its attempts and its stems."""
 
     queue_position = serializers.SerializerMethodField(help_text="1 is next; null unless it is queued")
+    starts_in_seconds = serializers.SerializerMethodField(
+        help_text="by the estimates of the jobs before it; null unless it is queued, or where that cannot be told"
+    )
     waiting_reason = serializers.SerializerMethodField(help_text="why it has not started; null unless it is queued")
     cancel_requested = serializers.SerializerMethodField()
     reused = serializers.SerializerMethodField(help_text="whether this answer is an earlier, finished job")
@@ -147,6 +150,7 @@ class JobSerializer(JobSummarySerializer):
         fields = [
             *JobSummarySerializer.Meta.fields,
             "queue_position",
+            "starts_in_seconds",
             "waiting_reason",
             "cancel_requested",
             "reused",
@@ -156,8 +160,15 @@ class JobSerializer(JobSummarySerializer):
         ]
         read_only_fields = fields
 
+    def to_representation(self, job: SeparationJob) -> dict[str, Any]:
+        self._place = services.place_in_queue(job)
+        return dict(super().to_representation(job))
+
     def get_queue_position(self, job: SeparationJob) -> int | None:
-        return services.queue_position(job) if job.state == JobState.QUEUED else None
+        return self._place.position if self._place else None
+
+    def get_starts_in_seconds(self, job: SeparationJob) -> float | None:
+        return self._place.starts_in if self._place else None
 
     def get_waiting_reason(self, job: SeparationJob) -> str | None:
         return services.waiting_reason(job) or None if job.state == JobState.QUEUED else None

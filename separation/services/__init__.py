@@ -5,7 +5,7 @@ Owns the public names of the job part; each module owns one of them. Everything 
 
 from separation.services.archives import stems_archive
 from separation.services.jobs import cancel, delete_job, retry
-from separation.services.queue import queue_position, waiting_reason, waiting_reasons
+from separation.services.queue import Place, place_in_queue, waiting_reason, waiting_reasons
 from separation.services.reaping import reap
 from separation.services.running import run_ready_jobs
 from separation.services.submission import JobEstimate, estimate, parse_options, submit
@@ -14,6 +14,7 @@ from separation.services.watchdog import live_clusters
 
 __all__ = [
     "JobEstimate",
+    "Place",
     "cancel",
     "create_track",
     "delete_job",
@@ -21,7 +22,7 @@ __all__ = [
     "estimate",
     "live_clusters",
     "parse_options",
-    "queue_position",
+    "place_in_queue",
     "reap",
     "retry",
     "run_ready_jobs",

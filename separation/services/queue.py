@@ -6,6 +6,7 @@ Owns reading the queue. Who is admitted next is decided by `memory.limiter`; cla
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -18,6 +19,7 @@ from separation import catalog
 from separation.models import JobState, SeparationJob
 from separation.options import OptionError, SeparationOptions
 from separation.services.costs import KIND, estimated_bytes, process_limit
+from separation.services.forecast import starts
 
 FRONT = 100
 """How many jobs from the front of the queue one claim looks at."""
@@ -104,10 +106,48 @@ def waiting_candidates() -> list[Candidate]:
     return candidates(front_of_queue(), limiter)
 
 
-def queue_position(job: SeparationJob) -> int | None:
-    """1 for the job at the front, None for one that does not wait; not counted further than 1001."""
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting job stands: 1 is next. `starts_in`, in seconds, is None where it cannot be told: nothing runs,
+    the job is held back, or it is far behind."""
+
+    position: int
+    starts_in: float | None
+
+
+def place_in_queue(job: SeparationJob) -> Place | None:
+    """The place of a job in the order in which jobs will start, None for one that does not wait.
+
+    Of a job that is far behind only the older ones are counted, and no further than to 1001.
+    """
     if job.state != JobState.QUEUED:
         return None
+    front, running = front_of_queue(), _running()
+    found = starts([_turn(other) for other in front], {str(j.pk): j.estimate_seconds or 0.0 for j in front}, running)
+    if str(job.pk) not in found:
+        return Place(_counted(job), None)
+    return Place([*found].index(str(job.pk)) + 1, found[str(job.pk)] if running else None)
+
+
+def _running() -> list[tuple[float, str]]:
+    """What each running job still takes, in seconds, and its owner."""
+    jobs = SeparationJob.objects.filter(state=JobState.RUNNING).only(
+        "owner_id", "eta_seconds", "estimate_seconds", "progress"
+    )
+    return [(_left(job), str(job.owner_id)) for job in jobs]
+
+
+def _left(job: SeparationJob) -> float:
+    guessed = (job.estimate_seconds or 0.0) * (1 - job.progress)
+    return guessed if job.eta_seconds is None else job.eta_seconds
+
+
+def _turn(job: SeparationJob) -> Candidate:
+    """A job as far as its turn goes: its memory is not looked at."""
+    return Candidate(str(job.pk), 0, str(job.owner_id), job.priority, waiting_since=job.queued_at)
+
+
+def _counted(job: SeparationJob) -> int:
     earlier = Q(queued_at__lt=job.queued_at) | Q(queued_at=job.queued_at, pk__lt=job.pk)
     # The job itself is left out by name: SQLite keeps milliseconds, which a Python moment never equals.
     ahead = waiting().filter(Q(priority__gt=job.priority) | Q(earlier, priority=job.priority)).exclude(pk=job.pk)
@@ -144,7 +184,7 @@ __all__ = [
     "candidates",
     "claimable",
     "front_of_queue",
-    "queue_position",
+    "place_in_queue",
     "waiting",
     "waiting_candidates",
     "waiting_reason",

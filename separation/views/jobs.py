@@ -54,7 +54,7 @@ def job_context(job: SeparationJob) -> dict[str, Any]:
         "track": job.track,
         "stems": _in_model_order(job),
         "attempts": list(job.attempts.all()),
-        "position": services.queue_position(job) if waiting else None,
+        "place": services.place_in_queue(job),
         "waiting_reason": services.waiting_reason(job) if waiting else "",
         "took": _seconds_taken(job),
         **_better_model(job),

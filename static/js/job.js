@@ -81,12 +81,13 @@ function show(job) {
 }
 
 function eta(job) {
-  if (job.state === "queued" && job.queue_position) return place(job.queue_position);
+  if (job.state === "queued" && job.queue_position) return place(job.queue_position, job.starts_in_seconds);
   return job.eta_seconds == null ? "" : `${about(job.eta_seconds)} left`;
 }
 
-function place(position) {
-  return position === 1 ? "next in the queue" : `number ${position} in the queue`;
+function place(position, seconds) {
+  const where = position === 1 ? "next in the queue" : `number ${position} in the queue`;
+  return seconds == null ? where : `${where}, starts in ${about(seconds)}`;
 }
 
 function showMemory(memory, state) {
@@ -98,9 +99,9 @@ function showMemory(memory, state) {
   meter.value = memory.current;
 }
 
-/** Screen readers hear a change of phase and every quarter, not every per cent. */
+/** Screen readers hear a change of place or phase and every quarter, not every second and per cent. */
 function speak(job, percent) {
-  const text = job.state === "queued" ? eta(job) : `${capital(job.phase || "starting")}, ${Math.floor(percent / 25) * 25} %`;
+  const text = job.state === "queued" ? place(job.queue_position) : `${capital(job.phase || "starting")}, ${Math.floor(percent / 25) * 25} %`;
   if (text && text !== spoken) announce(text);
   spoken = text;
 }

@@ -23,7 +23,8 @@ def test_a_job_is_accepted_with_its_address(api: Api, track: Track) -> None:
     assert (body["state"], body["progress"], body["options"]["stems"]) == ("queued", 0.0, ["vocals"])
     assert body["memory"]["estimate"] > 0
     assert response["Retry-After"]
-    assert api("GET", response["Location"]).json()["queue_position"] == 1
+    waiting = api("GET", response["Location"]).json()
+    assert (waiting["queue_position"], waiting["starts_in_seconds"]) == (1, None)
 
 
 def test_a_queued_job_says_why_it_waits(api: Api, track: Track) -> None:

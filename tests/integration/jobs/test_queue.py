@@ -1,18 +1,26 @@
 """The queue: order, positions and reasons, from a bounded look however long it is."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from separation import states
 from separation.models import SeparationJob
-from separation.services import queue, queue_position, waiting_reason, waiting_reasons
+from separation.services import Place, place_in_queue, queue, waiting_reason, waiting_reasons
 from separation.services.running import JobRunner
 
 from .conftest import MakeJob
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def position(job: SeparationJob) -> int | None:
+    place = place_in_queue(job)
+    return place.position if place else None
 
 
 def clones(job: SeparationJob, count: int) -> None:
@@ -28,21 +36,53 @@ def test_positions_follow_priority_then_age(make_job: MakeJob) -> None:
     SeparationJob.objects.filter(pk=third.pk).update(priority=5)
     for job in (first, second, third):
         job.refresh_from_db()
-    assert [queue_position(job) for job in (third, first, second)] == [1, 2, 3]
+    assert [position(job) for job in (third, first, second)] == [1, 2, 3]
 
 
 def test_a_job_that_does_not_wait_has_no_position_and_no_reason(make_job: MakeJob, runner: JobRunner) -> None:
     job = make_job()
     runner.run_all()
     job.refresh_from_db()
-    assert (queue_position(job), waiting_reason(job)) == (None, "")
+    assert (position(job), waiting_reason(job)) == (None, "")
 
 
 def test_a_position_is_not_counted_further_than_a_thousand(make_job: MakeJob) -> None:
     job = make_job()
     clones(job, 1200)
     last = SeparationJob.objects.order_by("queued_at", "pk").last()
-    assert last is not None and queue_position(last) == 1001
+    assert last is not None and position(last) == 1001
+
+
+def test_the_position_is_the_order_in_which_jobs_start_not_their_age(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job(), make_job(), make_job(), make_job()
+    assert runner.claim() and runner.claim()
+    other = make_job(owner=User.objects.create_user("bob"))
+    assert position(other) == 1
+
+
+def test_a_waiting_job_starts_when_what_runs_and_what_is_before_it_is_done(
+    make_job: MakeJob, runner: JobRunner
+) -> None:
+    make_job(), make_job()
+    third = make_job()
+    SeparationJob.objects.update(estimate_seconds=60)
+    runner.claim()
+    SeparationJob.objects.filter(state="running").update(eta_seconds=15)
+    third.refresh_from_db()
+    assert place_in_queue(third) == Place(2, 75)
+
+
+def test_with_nothing_running_it_is_not_known_when_a_job_starts(make_job: MakeJob) -> None:
+    assert place_in_queue(make_job()) == Place(1, None)
+
+
+def test_a_job_that_is_held_back_has_a_place_and_no_time(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    later = make_job()
+    runner.claim()
+    SeparationJob.objects.filter(pk=later.pk).update(not_before=timezone.now() + timedelta(minutes=5))
+    later.refresh_from_db()
+    assert place_in_queue(later) == Place(1, None)
 
 
 def test_a_job_held_up_by_memory_says_so_in_numbers(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
