@@ -12,7 +12,9 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
 SOURCES = ("drums", "bass", "other", "vocals")
-SEGMENT = Fraction(3)
+SEGMENT = Fraction(2**17, 44100)
+"""64 hops of the window below: in every layer, of both branches, time is whole vectors of 16 values. Three seconds, 65
+hops, take a twentieth longer."""
 FREQUENCIES = "freq_emb.embedding.weight"
 ARGUMENTS: Mapping[str, Any] = {
     "sources": list(SOURCES),
@@ -22,6 +24,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "channels": 24,
     "channels_time": 24,
     "depth": 4,
+    "nfft": 8192,
     "t_layers": 3,
     "t_heads": 6,
     "t_hidden_scale": 1.0,
