@@ -27,8 +27,9 @@ def post_worker_init(_worker: object) -> None:
 
 def post_request(_worker: object, request: Any, environ: dict[str, Any], _response: object) -> None:
     """Called when an answer has been sent."""
+    from separation.uploads.direct import socket_source
     from stemsite.lingering import linger
 
-    client = environ.get("gunicorn.socket")
-    if client is not None:
-        linger(request.body, client)
+    source, client = socket_source(request.body), environ.get("gunicorn.socket")
+    if source is not None and client is not None:
+        linger(request.body, source, client)

@@ -13,30 +13,35 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from separation.uploads.direct import Readable
+
 LONGEST_SECONDS = 10.0
 IDLE_SECONDS = 2.0
 PIECE = 64 * 1024
 
 
-def linger(body: Any, client: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
-    """Receives what is left of gunicorn's `body`, for LONGEST_SECONDS, waiting at most IDLE_SECONDS for more.
+def linger(body: Any, source: Readable, client: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+    """Receives what is left of gunicorn's `body` from `source`, for LONGEST_SECONDS, waiting IDLE_SECONDS for more.
 
-    What has not ended by then has gunicorn close the connection. So has a body whose reading was broken off before:
-    where it ends is unknown, and nothing of it is read.
+    `source` gives what there is, so that a trickle takes no longer either. What has not ended by then has gunicorn
+    close the connection. So has a body whose reading was broken off before: where it ends is unknown, and nothing of
+    it is read.
     """
-    if not body.failed:
-        body.failed = not _read_to_its_end(body, client, clock)
+    if body.failed:
+        return
+    try:
+        body.failed = not _read_to_its_end(source, client, clock)
+    except OSError:  # silent for too long, or gone
+        body.failed = True
 
 
-def _read_to_its_end(body: Any, client: socket.socket, clock: Callable[[], float]) -> bool:
+def _read_to_its_end(source: Readable, client: socket.socket, clock: Callable[[], float]) -> bool:
     deadline, before = clock() + LONGEST_SECONDS, client.gettimeout()
     client.settimeout(IDLE_SECONDS)
     try:
         while clock() < deadline:
-            if not body.read(PIECE):
+            if not source.read(PIECE):
                 return True
-    except OSError:
         return False
     finally:
         client.settimeout(before)
-    return False

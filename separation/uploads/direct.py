@@ -20,18 +20,24 @@ class Readable(Protocol):
 
 def body_source(request: HttpRequest) -> Readable:
     """The request itself, or a quicker way to the same bytes."""
+    body: Any = request.META.get("wsgi.input")
+    source = socket_source(body)
+    return request if source is None or body.buf.tell() else source
+
+
+def socket_source(body: Any) -> DirectSource | None:
+    """What is left of gunicorn's body, as it comes in: only for a body of known length and a plain socket."""
     try:
         from gunicorn.http.body import Body, LengthReader  # type: ignore[import-untyped]
         from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
     except ImportError:  # another server
-        return request
-    body: Any = request.META.get("wsgi.input")
+        return None
     reader: Any = getattr(body, "reader", None)
-    if type(body) is not Body or type(reader) is not LengthReader or body.buf.tell():
-        return request
+    if type(body) is not Body or type(reader) is not LengthReader:
+        return None
     unreader = reader.unreader
     if type(unreader) is not SocketUnreader or type(unreader.sock) is not socket.socket:
-        return request
+        return None
     return DirectSource(reader)
 
 

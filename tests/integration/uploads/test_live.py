@@ -130,6 +130,18 @@ def test_a_connection_is_of_use_after_a_refusal_in_the_middle_of_a_body(wire: Wi
         assert read_answer(connection).status == 200
 
 
+def test_a_refused_client_that_trickles_on_is_let_go(wire: Wire) -> None:
+    path = wire.create(LARGE)
+    with wire.open("PATCH", path, Upload_Offset="7", Content_Length=str(LARGE - 7)) as connection:
+        assert read_answer(connection).status == 409
+        began = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() < began + 60:
+                connection.sendall(b"x")
+                time.sleep(0.2)
+    assert time.monotonic() < began + 30
+
+
 def test_a_trickle_is_cut_off_with_what_arrived(wire: Wire) -> None:
     path = wire.create(10)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10") as connection:
