@@ -15,6 +15,8 @@ from tests.acceptance.instance import SMALL, Instance, end, engines_below, famil
 from tests.benchmarks.standins import write_standin
 
 pytestmark = pytest.mark.slow
+SECONDS = 90
+"""Of the song: long enough that what is done to a running job comes before its end."""
 STEMS = ["bass", "drums", "other", "vocals"]
 
 
@@ -30,7 +32,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 @pytest.fixture(scope="module")
 def song(instance: Instance) -> Path:
     path = instance.data_dir / "song.wav"
-    noise = (np.random.default_rng(0).standard_normal((44100 * 30, 2)) * 3000).astype("<i2")
+    noise = (np.random.default_rng(0).standard_normal((44100 * SECONDS, 2)) * 3000).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
