@@ -8,15 +8,14 @@ import json
 import random
 import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import requests
 from tusclient.client import TusClient
 
 from tests.acceptance.proxy import Nginx, find_nginx
-from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer
+from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer, soon
 from tests.integration.uploads.sounds import wav_bytes
 
 SONG = wav_bytes(1.0) + random.Random(5).randbytes(6 * 1024 * 1024)
@@ -87,13 +86,6 @@ def browser(nginx: Nginx) -> Iterator[requests.Session]:
         yield session
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
 def code(answer: Answer) -> str:
     assert answer.headers["content-type"] == "application/problem+json", answer.body[:300]
     return str(json.loads(answer.body)["code"])
@@ -113,7 +105,7 @@ def test_another_client_goes_on_in_the_middle_of_a_piece(wire: Wire) -> None:
     path = wire.create(1_000_000)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="1000000") as connection:
         connection.sendall(b"x" * 300_000)
-        assert soon(lambda: part_size(wire, path) > 300_000 - HELD_BACK)
+        assert soon(lambda: len(wire.server.part(path)) > 300_000 - HELD_BACK)
         offset = wire.offset(path)
         assert read_answer(connection).status == 409
     assert 300_000 - HELD_BACK < offset <= 300_000
@@ -124,13 +116,8 @@ def test_a_client_that_vanishes_resumes_where_it_was(wire: Wire) -> None:
     path = wire.create(1_000_000)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="1000000") as connection:
         connection.sendall(b"x" * 300_000)
-    assert soon(lambda: part_size(wire, path) > 300_000 - HELD_BACK)
+    assert soon(lambda: len(wire.server.part(path)) > 300_000 - HELD_BACK)
     assert 300_000 - HELD_BACK < wire.offset(path) <= 300_000
-
-
-def part_size(wire: Wire, path: str) -> int:
-    part = wire.server.data_dir / "staging" / "testhost" / "uploads" / f"{path.split('/')[-2]}.part"
-    return part.stat().st_size if part.exists() else 0
 
 
 def test_a_wrong_offset_is_refused_in_the_middle_of_a_large_body(wire: Wire) -> None:
@@ -150,7 +137,7 @@ def test_nothing_of_an_upload_is_written_by_the_proxy(wire: Wire, nginx: Nginx) 
     path = wire.create(10_000_000)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10000000") as connection:
         connection.sendall(b"x" * 5_000_000)
-        assert soon(lambda: part_size(wire, path) > 5_000_000 - HELD_BACK)
+        assert soon(lambda: len(wire.server.part(path)) > 5_000_000 - HELD_BACK)
         assert nginx.kept_on_disk() == []
 
 

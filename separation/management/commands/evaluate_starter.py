@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,9 @@ class Command(BaseCommand):
         from separation.starter import evaluation
 
         try:
+            measure = _measure(options)
             for title, songs in _material(options):
-                self.stdout.write(f"{title}\n{evaluation.table(_rows(songs, options))}\n")
+                self.stdout.write(f"{title}\n{evaluation.table(measure(songs))}\n")
         except (EngineError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
 
@@ -54,14 +56,16 @@ def _material(options: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[Signal
     for name in options["sets"] or ["acceptance", "withheld"]:
         title = f"{name}: {options['songs']} songs of {options['seconds']:g} s"
         title += ", dispersed" if options["dispersed"] else ""
-        title += f", bound with a window of {options['bound']}" if options["bound"] else ""
+        title += f", bound with a window of {options['bound']}" if options["bound"] is not None else ""
         yield title, heard(evaluation.songs(name, options["songs"], options["seconds"]))
 
 
-def _rows(songs: Iterable[Signal], options: Mapping[str, Any]) -> list[Row]:
+def _measure(options: Mapping[str, Any]) -> Callable[[Iterable[Signal]], list[Row]]:
+    """What makes a table's rows of songs: the network, or the bound."""
     from separation.starter import evaluation, loading
     from separation.starter.bounds import with_the_mixtures_phases
 
-    if options["bound"]:
-        return evaluation.compare((with_the_mixtures_phases(stems, options["bound"]), stems) for stems in songs)
-    return evaluation.evaluate(evaluation.separator(loading.load_starter(options["weights"])), songs)
+    window = options["bound"]
+    if window is not None:
+        return lambda songs: evaluation.compare((with_the_mixtures_phases(stems, window), stems) for stems in songs)
+    return partial(evaluation.evaluate, evaluation.separator(loading.load_starter(options["weights"])))

@@ -78,8 +78,9 @@ def test_the_bound_of_a_window_needs_no_network():
     options = ("--set", "validation", "--songs", "1", "--seconds", "2", "--bound")
     table = run("evaluate_starter", *options, "4096", "--weights", "/nowhere")
     assert "validation: 1 songs of 2 s, bound with a window of 4096" in table
-    with pytest.raises(CommandError, match="power of two"):
-        run("evaluate_starter", *options, "1000")
+    for wrong in ("1000", "0"):
+        with pytest.raises(CommandError, match="power of two"):
+            run("evaluate_starter", *options, wrong)
 
 
 def test_training_from_weights_that_are_not_there_says_which_file_is_missing(tmp_path):

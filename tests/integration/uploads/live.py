@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,11 @@ class LiveServer:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
 
+    def part(self, upload: str) -> bytes:
+        """What has been received of an upload, by its path in the API."""
+        file = self.data_dir / "staging" / "testhost" / "uploads" / f"{upload.split('/')[-2]}.part"
+        return file.read_bytes() if file.exists() else b""
+
     def kill(self) -> None:
         """SIGKILL to all of it, as a power cut would be to the processes."""
         if self.process is not None:
@@ -174,6 +180,14 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Whether the condition comes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
 
 
 def read_answer(connection: socket.socket) -> Answer:

@@ -9,7 +9,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tusclient.client import TusClient
 
-from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer
+from tests.integration.uploads.live import Answer, LiveServer, Wire, read_answer, soon
 from tests.integration.uploads.sounds import wav_bytes
 
 STALL_SECONDS = 2
@@ -49,19 +49,6 @@ def staged(server: LiveServer) -> list[Path]:
     return sorted((server.data_dir / "staging" / "testhost" / "uploads").iterdir())
 
 
-def part_bytes(server: LiveServer, path: str) -> bytes:
-    part = server.data_dir / "staging" / "testhost" / "uploads" / f"{path.split('/')[-2]}.part"
-    return part.read_bytes() if part.exists() else b""
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether the condition comes true within ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
 def track_sha256(wire: Wire, answer: Answer) -> str:
     track = wire.ask("GET", f"/api/v1/tracks/{answer.headers['stemsite-track']}/")
     return str(json.loads(track.body)["sha256"])
@@ -75,14 +62,14 @@ def test_a_body_that_ends_early_is_kept_and_called_incomplete(wire: Wire, server
         answer = read_answer(connection)
     assert (answer.status, answer.headers["upload-offset"]) == (400, "3")
     assert b"upload_incomplete_body" in answer.body
-    assert (wire.offset(path), part_bytes(server, path)) == (3, b"abc")
+    assert (wire.offset(path), server.part(path)) == (3, b"abc")
 
 
 def test_a_client_that_vanishes_loses_nothing_that_arrived(wire: Wire, server: LiveServer) -> None:
     path = wire.create(1_000_000)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="1000000") as connection:
         connection.sendall(b"x" * 300_000)
-    assert soon(lambda: part_bytes(server, path) == b"x" * 300_000)
+    assert soon(lambda: server.part(path) == b"x" * 300_000)
     assert wire.offset(path) == 300_000
 
 
@@ -157,7 +144,7 @@ def test_rivals_at_one_offset_leave_one_truth(wire: Wire, server: LiveServer) ->
     bodies = [bytes([letter]) * 1_000_000 for letter in b"abcd"]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda body: wire.patch(path, 0, body), bodies))
-    offset, kept = wire.offset(path), part_bytes(server, path)
+    offset, kept = wire.offset(path), server.part(path)
     assert len(kept) == offset
     assert {answer.status for answer in answers} <= {204, 409, 423}
     winner = bodies[[body[:1] for body in bodies].index(kept[:1])]
@@ -199,7 +186,7 @@ def test_what_follows_a_body_is_no_part_of_it(wire: Wire, server: LiveServer) ->
             received += piece
     first, second = received.split(b"HTTP/1.1 ")[1:]
     assert (first[:3], second[:3]) == (b"204", b"400")
-    assert (wire.offset(path), part_bytes(server, path)) == (3, b"abc")
+    assert (wire.offset(path), server.part(path)) == (3, b"abc")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +293,7 @@ def test_a_killed_web_process_loses_no_committed_byte(server: LiveServer, wire: 
         sender.join()
         server.start()
         assert wire.offset(path) >= offset
-        assert part_bytes(server, path)[: wire.offset(path)] == BIG[: wire.offset(path)]
+        assert server.part(path)[: wire.offset(path)] == BIG[: wire.offset(path)]
         step = wire.patch(path, wire.offset(path), BIG[wire.offset(path) :][:500_000])
         assert step.status == 204
     answer = wire.patch(path, wire.offset(path), BIG[wire.offset(path) :])

@@ -44,7 +44,7 @@ def test_a_log_line_carries_its_context() -> None:
 
 
 @pytest.mark.django_db
-def test_every_page_has_a_content_security_policy_without_inline_code(db: None, client: Client) -> None:
+def test_every_page_has_a_content_security_policy_without_inline_code(client: Client) -> None:
     policy = client.get("/login/").headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
     assert "unsafe" not in policy
