@@ -13,6 +13,7 @@ from types import TracebackType
 
 import torch
 
+from separation.engine.environment import keep_less
 from separation.engine.kernels.crew import use_threads
 
 Work = Callable[[torch.Tensor], torch.Tensor]
@@ -35,6 +36,7 @@ class Lanes:
     def __enter__(self) -> Lanes:
         if self._pool is not None:
             use_threads(1)
+            keep_less()
         return self
 
     def __exit__(
