@@ -13,7 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.integration.uploads.live import ROOT, free_port
+from tests.integration.uploads.live import ROOT
+from tests.ports import free_port
 
 EXAMPLE = ROOT / "separation" / "uploads" / "nginx.conf.example"
 PLACES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"

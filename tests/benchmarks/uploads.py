@@ -27,8 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from memory.quantities import GIB, MIB
-from tests.integration.uploads.live import ROOT, LiveServer, Wire, free_port
+from tests.integration.uploads.live import ROOT, LiveServer, Wire
 from tests.integration.uploads.sounds import wav_bytes
+from tests.ports import free_port
 
 CLIENTS = ROOT / "tests" / "clients"
 TYPE = "application/offset+octet-stream"

@@ -6,7 +6,6 @@ Owns the web process and the songs that tests drop. Database, folders and comman
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,13 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.acceptance.instance import ROOT, Instance, end
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 class Site(Instance):

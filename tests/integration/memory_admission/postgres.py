@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 OPTIONS = "-F -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=16MB -c max_connections=40"
 
@@ -29,16 +30,10 @@ def unprivileged_user() -> str | None:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def temporary_server(programs: Path) -> Iterator[str]:
     """Yields the address of an empty server, `postgres://tester@127.0.0.1:PORT`; append `/database`."""
-    user, port = unprivileged_user(), _free_port()
+    user, port = unprivileged_user(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="stemsite-postgres-"))
     if user:
         shutil.chown(folder, user)

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[3]
 ADD_USER = """
 from django.contrib.auth.models import User
@@ -24,13 +26,6 @@ from separation.tokens.services import create_token
 print(create_token(User.objects.create_user({name!r}), "test")[1])
 """
 _empty_database: bytes | None = None
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LiveServer:
