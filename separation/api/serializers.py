@@ -171,7 +171,7 @@ class JobSerializer(JobSummarySerializer):
         return self._place.starts_in if self._place else None
 
     def get_waiting_reason(self, job: SeparationJob) -> str | None:
-        return services.waiting_reason(job) or None if job.state == JobState.QUEUED else None
+        return self._place.reason or None if self._place else None
 
     def get_cancel_requested(self, job: SeparationJob) -> bool:
         return job.cancel_requested_at is not None

@@ -5,7 +5,7 @@ Owns reading the queue. Who is admitted next is decided by `memory.limiter`; cla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -109,10 +109,11 @@ def waiting_candidates() -> list[Candidate]:
 @dataclass(frozen=True)
 class Place:
     """Where a waiting job stands: 1 is next. `starts_in`, in seconds, is None where it cannot be told: nothing runs,
-    the job is held back, or it is far behind."""
+    the job is held back, or it is far behind. `reason` says in words with numbers why it has not started."""
 
     position: int
     starts_in: float | None
+    reason: str
 
 
 def place_in_queue(job: SeparationJob) -> Place | None:
@@ -122,11 +123,12 @@ def place_in_queue(job: SeparationJob) -> Place | None:
     """
     if job.state != JobState.QUEUED:
         return None
-    front, running = front_of_queue(), _running()
+    front, running, key = front_of_queue(), _running(), str(job.pk)
+    reason = _reasons([job], front, ConcurrentOperationLimiter())[job.pk]
     found = starts([_turn(other) for other in front], {str(j.pk): j.estimate_seconds or 0.0 for j in front}, running)
-    if str(job.pk) not in found:
-        return Place(_counted(job), None)
-    return Place([*found].index(str(job.pk)) + 1, found[str(job.pk)] if running else None)
+    if key not in found:
+        return Place(_counted(job), None, reason)
+    return Place([*found].index(key) + 1, found[key] if running else None, reason)
 
 
 def _running() -> list[tuple[float, str]]:
@@ -163,13 +165,17 @@ def waiting_reasons(
     jobs: Iterable[SeparationJob], limiter: ConcurrentOperationLimiter | None = None
 ) -> dict[UUID, str]:
     """The same for those of `jobs` that wait, from one look at queue and memory."""
-    wanted = {job.pk: job for job in jobs if job.state == JobState.QUEUED}
-    if not wanted:
-        return {}
-    limiter, front = limiter or ConcurrentOperationLimiter(), front_of_queue()
-    behind = [job for key, job in wanted.items() if key not in {other.pk for other in front}]
+    wanted = [job for job in jobs if job.state == JobState.QUEUED]
+    return _reasons(wanted, front_of_queue(), limiter or ConcurrentOperationLimiter()) if wanted else {}
+
+
+def _reasons(
+    wanted: Sequence[SeparationJob], front: Sequence[SeparationJob], limiter: ConcurrentOperationLimiter
+) -> dict[UUID, str]:
+    ahead = {job.pk for job in front}
+    behind = [job for job in wanted if job.pk not in ahead]
     reasons = limiter.waiting_reasons(candidates([*front, *behind], limiter))
-    return {key: held_back(job) or reasons.get(str(key), "") for key, job in wanted.items()}
+    return {job.pk: held_back(job) or reasons.get(str(job.pk), "") for job in wanted}
 
 
 def held_back(job: SeparationJob) -> str:

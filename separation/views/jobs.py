@@ -48,14 +48,12 @@ def job_page(request: HttpRequest, pk: Any) -> HttpResponse:
 
 def job_context(job: SeparationJob) -> dict[str, Any]:
     """What the job page shows. The queue is asked only for a job that is in it."""
-    waiting = job.state == JobState.QUEUED
     return {
         "job": job,
         "track": job.track,
         "stems": _in_model_order(job),
         "attempts": list(job.attempts.all()),
         "place": services.place_in_queue(job),
-        "waiting_reason": services.waiting_reason(job) if waiting else "",
         "took": _seconds_taken(job),
         **_better_model(job),
     }

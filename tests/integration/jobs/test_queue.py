@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from separation import states
 from separation.models import SeparationJob
-from separation.services import Place, place_in_queue, queue, waiting_reason, waiting_reasons
+from separation.services import place_in_queue, queue, waiting_reason, waiting_reasons
 from separation.services.running import JobRunner
 
 from .conftest import MakeJob
@@ -21,6 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def position(job: SeparationJob) -> int | None:
     place = place_in_queue(job)
     return place.position if place else None
+
+
+def place_and_time(job: SeparationJob) -> tuple[int, float | None]:
+    place = place_in_queue(job)
+    assert place is not None
+    return place.position, place.starts_in
 
 
 def clones(job: SeparationJob, count: int) -> None:
@@ -69,11 +75,11 @@ def test_a_waiting_job_starts_when_what_runs_and_what_is_before_it_is_done(
     runner.claim()
     SeparationJob.objects.filter(state="running").update(eta_seconds=15)
     third.refresh_from_db()
-    assert place_in_queue(third) == Place(2, 75)
+    assert place_and_time(third) == (2, 75)
 
 
 def test_with_nothing_running_it_is_not_known_when_a_job_starts(make_job: MakeJob) -> None:
-    assert place_in_queue(make_job()) == Place(1, None)
+    assert place_and_time(make_job()) == (1, None)
 
 
 def test_a_job_that_is_held_back_has_a_place_and_no_time(make_job: MakeJob, runner: JobRunner) -> None:
@@ -82,7 +88,7 @@ def test_a_job_that_is_held_back_has_a_place_and_no_time(make_job: MakeJob, runn
     runner.claim()
     SeparationJob.objects.filter(pk=later.pk).update(not_before=timezone.now() + timedelta(minutes=5))
     later.refresh_from_db()
-    assert place_in_queue(later) == Place(1, None)
+    assert place_and_time(later) == (1, None)
 
 
 def test_a_job_held_up_by_memory_says_so_in_numbers(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
@@ -91,6 +97,8 @@ def test_a_job_held_up_by_memory_says_so_in_numbers(make_job: MakeJob, runner: J
     assert runner.claim() is not None
     running.refresh_from_db(), waiting.refresh_from_db()
     assert "needs" in waiting_reason(waiting) and "MB" in waiting_reason(waiting)
+    place = place_in_queue(waiting)
+    assert place is not None and "MB" in place.reason
 
 
 def test_someone_with_a_thousand_jobs_does_not_starve_someone_with_one(make_job: MakeJob) -> None:
