@@ -1,5 +1,6 @@
 """Jobs and tracks through the API."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -29,7 +30,8 @@ def test_a_job_is_accepted_with_its_address(api: Api, track: Track) -> None:
 
 def test_a_queued_job_says_why_it_waits(api: Api, track: Track) -> None:
     location = api("POST", JOBS, {"track": str(track.pk)})["Location"]
-    assert isinstance(api("GET", location).json()["waiting_reason"], str | None)
+    SeparationJob.objects.update(not_before=timezone.now() + timedelta(seconds=600), message="Memory ran out.")
+    assert re.fullmatch(r"held back for \d+ s: Memory ran out\.", api("GET", location).json()["waiting_reason"])
 
 
 def test_the_same_again_gives_the_finished_job(api: Api, track: Track) -> None:

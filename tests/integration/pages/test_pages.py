@@ -2,11 +2,13 @@
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from memory.monitor import MemoryMonitor
 from separation import catalog
@@ -127,6 +129,11 @@ def test_a_failed_job_says_why_and_what_to_do(page: Client, make_job: MakeJob) -
 def test_a_waiting_job_tells_its_place(page: Client, make_job: MakeJob) -> None:
     make_job()
     assert "2 in the queue" in text(page, f"/jobs/{make_job().pk}")
+
+
+def test_a_waiting_job_tells_why_it_waits(page: Client, make_job: MakeJob) -> None:
+    job = make_job(not_before=timezone.now() + timedelta(seconds=600), message="Memory ran out.")
+    assert re.search(r"<p [^>]*data-waiting>held back for \d+ s: Memory ran out\.</p>", text(page, f"/jobs/{job.pk}"))
 
 
 def test_a_page_without_scripts_reloads_itself_only_while_the_job_is_on(page: Client, make_job: MakeJob) -> None:
