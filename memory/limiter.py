@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from django.db import OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
@@ -216,7 +216,8 @@ class ConcurrentOperationLimiter:
     def renew(self, reservation_id: int, *, observed_bytes: int) -> bool:
         """Report what an operation uses and keep its reservation for another term of its lease.
 
-        False: the lease had run out or was released, and somebody else may have the memory by now.
+        One whose lease ran out counts again, although somebody else may have been admitted meanwhile: an operation
+        that reports lives, and holds its memory (the machine slept, or the database was away). False: it was released.
         """
         renewed = atomically(lambda: _renew(reservation_id, observed_bytes))
         if renewed:
@@ -343,12 +344,14 @@ class ConcurrentOperationLimiter:
 
 
 def _renew(reservation_id: int, observed: int) -> bool:
-    held = Reservation.objects.held().filter(pk=reservation_id)
-    lease_seconds = held.values_list("lease_seconds", flat=True).first()
+    unreleased = Reservation.objects.filter(Q(released_at=None) | Q(expired=True), pk=reservation_id)
+    lease_seconds = unreleased.values_list("lease_seconds", flat=True).first()
     if lease_seconds is None:
         return False
     return bool(
-        held.update(
+        unreleased.update(
+            released_at=None,
+            expired=False,
             observed_bytes=observed,
             peak_bytes=Greatest(F("peak_bytes"), observed),
             renewed_at=Now(),

@@ -200,7 +200,7 @@ class AttemptWatch:
         if not held:
             self._stop(StopCause.FENCE_LOST)
         elif not self._limiter.renew(self._reservation_id, observed_bytes=self._current_bytes):
-            logger.warning("reservation ran out while the job runs", extra=self._context())
+            logger.warning("reservation was released while the job runs", extra=self._context())
 
     def _stop(self, cause: StopCause) -> None:
         if self.cause is None or cause is StopCause.FENCE_LOST:

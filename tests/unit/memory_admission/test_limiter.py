@@ -95,12 +95,26 @@ def test_a_lease_that_ran_out_no_longer_counts() -> None:
     assert claim(subject, candidate("b", 1500)) is not None
 
 
-def test_a_lapsed_reservation_cannot_be_renewed() -> None:
+@pytest.mark.parametrize("reaped", [False, True])
+def test_a_lapsed_reservation_counts_again_when_its_operation_is_heard_of(reaped: bool) -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 1500))
+    assert first is not None
+    lapse(first)
+    if reaped:
+        assert subject.expire() == 1
+    assert subject.renew(first.pk, observed_bytes=1)
+    assert claim(subject, candidate("b", 1500)) is None
+    assert (subject.expire(), Reservation.objects.held().get().pk) == (0, first.pk)
+
+
+def test_a_released_reservation_cannot_be_renewed() -> None:
     subject = limiter()
     first = claim(subject, candidate("a", 10))
     assert first is not None
-    lapse(first)
+    subject.release(first.pk)
     assert subject.renew(first.pk, observed_bytes=1) is False
+    assert not Reservation.objects.held().exists()
 
 
 def test_renewing_extends_the_lease_and_keeps_the_peak() -> None:
