@@ -20,15 +20,15 @@ _MALLOC = (
 )
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
-SHARED_KEEP = 4_000_000
+SHARED_KEEP = 5_000_000
 """The largest block that is kept when several threads have activations of their own, in bytes."""
 
 
 def keep_less() -> bool:
     """Map what is larger than `SHARED_KEEP` afresh, and give it back when it is freed; False where that can't be set.
 
-    Each thread would keep its own: a run of the starter in two lanes held 17 MB more, and up to 50 by chance. Its
-    blocks are small, so mapping them takes no measurable time.
+    Each thread would keep its own, and how they lie is chance: peaks of the starter in two lanes were up to 50 MB
+    apart. From 4 MB on there are so many blocks that mapping them takes a twentieth of the time.
     """
     return _has_glibc() and bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, SHARED_KEEP))
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from separation.engine.kernels.stretches import stretches
+
 FRAMES_OVER = 2
 
 
@@ -47,21 +49,21 @@ class Inverse:
 
     def _samples(self, spectrum: torch.Tensor, length: int) -> torch.Tensor:
         """(audio channels, frames, bins), the highest one included, to (audio channels, length)."""
-        waves = torch.fft.irfft(spectrum, n=self._size, norm="ortho")
-        waves *= torch.hann_window(self._size)
-        total = self._overlap_add(waves)
+        total = self._overlap_add(spectrum)
         # istft drops half a window at the start, the network its padding of one and a half hops.
         start = self._size // 2 + self._hop // 2 * 3
         return total[:, start : start + length] / self._envelope(spectrum.shape[1])[start : start + length]
 
-    def _overlap_add(self, waves: torch.Tensor) -> torch.Tensor:
-        """(audio channels, frames, size) to (audio channels, samples), with silent frames on both sides."""
-        audio, frames, _ = waves.shape
-        quarters = waves.view(audio, frames, 4, self._hop)
-        total = waves.new_zeros(audio, frames + 2 * FRAMES_OVER + 3, self._hop)
-        for quarter in range(4):
-            first = FRAMES_OVER + quarter
-            total[:, first : first + frames] += quarters[:, :, quarter]
+    def _overlap_add(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """(audio channels, frames, bins) to (audio channels, samples), with silent frames on both sides."""
+        audio, frames, _ = spectrum.shape
+        window = torch.hann_window(self._size)
+        total = torch.zeros(audio, frames + 2 * FRAMES_OVER + 3, self._hop)
+        for part in stretches(frames, 2 * audio * self._size):
+            waves = torch.fft.irfft(spectrum[:, part], n=self._size, norm="ortho")
+            waves *= window
+            for number, quarter in enumerate(waves.view(audio, -1, 4, self._hop).unbind(2), start=FRAMES_OVER):
+                total[:, number + part.start : number + part.stop] += quarter
         return total.view(audio, -1)
 
     def _envelope(self, frames: int) -> torch.Tensor:
