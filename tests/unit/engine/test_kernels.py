@@ -8,6 +8,7 @@ import torch
 from separation.engine.device import choose_matmul_precision, has_fast_bfloat16
 from separation.engine.kernels import attention, filters, rows, stretches, waves
 from separation.engine.kernels.install import install_exact, install_fast
+from separation.engine.kernels.spectral import Inverse
 from separation.engine.kernels.winograd import RowFilter
 from tests.unit.engine import tiny
 
@@ -165,3 +166,12 @@ def test_bfloat16_is_reported_from_the_processors_flags(monkeypatch):
     assert has_fast_bfloat16()
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: "flags: avx2 avx512f")
     assert not has_fast_bfloat16()
+
+
+def test_the_inverse_transform_of_many_stretches_of_frames_is_demucss() -> None:
+    network = tiny.transformer(nfft=8192)
+    torch.manual_seed(0)
+    spectrum = torch.randn(1, 2, 4096, 64, dtype=torch.complex64)
+    (made,) = Inverse(network)([spectrum[0].abs()], spectrum[0] / spectrum[0].abs(), 131072)
+    expected = network._ispec(spectrum, 131072)[0]
+    assert (made - expected).abs().max() < 1e-5 * expected.abs().max()
