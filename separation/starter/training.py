@@ -18,7 +18,7 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from separation.starter.data import crop_samples
-from separation.starter.loss import separation_loss
+from separation.starter.loss import EVEN, separation_loss
 from separation.starter.replicas import Replicas
 
 CHECKPOINT = "checkpoint.pt"
@@ -31,7 +31,7 @@ class Recipe:
     """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16.
 
     `parts` is how many pieces a batch is cut into, each with a thread of its own: on a CPU, two cores on each
-    operation were no faster than one.
+    operation were no faster than one. `emphasis` is each source's weight in the loss. Raises ValueError.
     """
 
     steps: int = 1500
@@ -46,6 +46,15 @@ class Recipe:
     half: bool = True
     parts: int = 1
     save_every: float = 180.0
+    emphasis: tuple[float, ...] = EVEN
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "minutes", "batch", "parts", "seconds", "rate", "warmup"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} has to be above 0; {value} is not")
+        if not (all(0 <= weight < math.inf for weight in self.emphasis) and any(self.emphasis)):
+            raise ValueError(f"An emphasis is weights of 0 or more, at least one above; {self.emphasis} is none")
 
     def done(self, step: int, elapsed: float) -> float:
         """The part of the budget that is spent; 1 or more means the end."""
@@ -117,7 +126,7 @@ class Trainer:
         stems = stems.to(self.recipe.device)
         with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.half and not self._halved):
             estimates = network(stems.sum(dim=1))
-        loss = share * separation_loss(estimates.float(), stems)
+        loss = share * separation_loss(estimates.float(), stems, self.recipe.emphasis)
         loss.backward()
         return loss.detach()
 

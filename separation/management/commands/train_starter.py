@@ -47,6 +47,14 @@ class Command(BaseCommand):
         recipe.add_argument("--warmup", type=int, default=60, help="steps until it is reached (default 60)")
         recipe.add_argument("--decay", type=float, default=0.998, help="of the weights' average (default 0.998)")
         recipe.add_argument("--seed", type=int, default=0)
+        recipe.add_argument(
+            "--emphasis",
+            type=float,
+            nargs=4,
+            default=(1, 1, 1, 1),
+            metavar=("DRUMS", "BASS", "OTHER", "VOCALS"),
+            help="weights of the stems in what is lowered (default 1 each)",
+        )
         machine = parser.add_argument_group("machine")
         machine.add_argument("--device", default="cpu", help="cpu or cuda")
         machine.add_argument("--threads", type=int, help="CPU threads, at most one an example (default: all cores)")
@@ -57,9 +65,9 @@ class Command(BaseCommand):
         from separation.engine.errors import EngineError
         from separation.starter import export, loading, training
 
-        recipe = self._recipe(options)
-        training.prepare(recipe.seed, recipe.parts)
         try:
+            recipe = self._recipe(options)
+            training.prepare(recipe.seed, recipe.parts)
             open_boundary(recipe.device)
             trainer = training.Trainer(loading.first_network(options["start"], options["waveform"]), recipe)
             if options["resume"]:
@@ -76,7 +84,8 @@ class Command(BaseCommand):
 
         names = ("steps", "minutes", "batch", "seconds", "rate", "warmup", "decay", "seed", "device")
         parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
-        return Recipe(**{name: options[name] for name in names}, half=not options["float32"], parts=parts)
+        given = {name: options[name] for name in names} | {"emphasis": tuple(options["emphasis"])}
+        return Recipe(**given, half=not options["float32"], parts=parts)
 
     @contextmanager
     def _songs(self, options: dict[str, Any]) -> "Iterator[Source]":

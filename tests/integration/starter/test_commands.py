@@ -22,6 +22,10 @@ def run(*arguments):
     return out.getvalue()
 
 
+def parameters(weights: Path) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in load_starter(weights).parameters()])
+
+
 def test_training_goes_on_from_its_checkpoint_and_its_weights_can_be_measured(tmp_path):
     options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5")
     run("train_starter", "--steps", "1", *options)
@@ -68,10 +72,26 @@ def test_few_changes_make_other_examples_of_the_same_songs(tmp_path):
     clips, trained = [], []
     for name, more in (("many", ()), ("again", ()), ("few", ("--few-changes",))):
         run("train_starter", "--out", str(tmp_path / name), *options, *more)
-        trained.append(torch.cat([value.flatten() for value in load_starter(tmp_path / name / "weights").parameters()]))
+        trained.append(parameters(tmp_path / name / "weights"))
         clips.append([path.read_bytes() for path in sorted((tmp_path / name / "clips").iterdir())])
     assert clips[0] == clips[1] == clips[2]
     assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
+
+
+def test_a_stem_can_be_given_more_weight_in_training(tmp_path):
+    options = ("--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1", "--from", str(WEIGHTS))
+    trained = []
+    for name, more in (("even", ()), ("bass", ("--emphasis", "1", "2", "1", "1"))):
+        run("train_starter", "--out", str(tmp_path / name), *options, *more)
+        trained.append(parameters(tmp_path / name / "weights"))
+    assert not torch.equal(*trained)
+
+
+@pytest.mark.parametrize("wrong", [("--steps", "0"), ("--batch", "0"), ("--emphasis", "0", "0", "0", "0")])
+def test_a_recipe_that_cannot_be_is_refused_before_songs_are_made(tmp_path, wrong):
+    with pytest.raises(CommandError, match="above"):
+        run("train_starter", "--out", str(tmp_path), *wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_bound_of_a_window_needs_no_network():

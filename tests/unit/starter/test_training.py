@@ -72,6 +72,32 @@ def test_a_quiet_stem_counts_more_than_its_level():
     assert gains[1] > 0.4 * gains[0]  # 0.2 with L1 alone
 
 
+def test_emphasis_is_a_stems_part_of_the_loss():
+    torch.manual_seed(0)
+    stems = 0.1 * torch.randn(1, 4, 2, 1000)
+    bass_found = torch.zeros_like(stems)
+    bass_found[:, 1] = stems[:, 1]
+
+    def gained(*emphasis: float) -> float:
+        nothing = separation_loss(torch.zeros_like(stems), stems, emphasis)
+        return float(nothing - separation_loss(bass_found, stems, emphasis))
+
+    assert gained(1, 2, 1, 1) == pytest.approx(1.6 * gained(1, 1, 1, 1))
+    assert gained(1, 0, 1, 1) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"minutes": -1.0}, {"batch": 0}, {"rate": 0.0}, {"warmup": 0}])
+def test_a_recipe_without_an_amount_is_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} has to be above 0"):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("emphasis", [(0, 0, 0, 0), (1, -1, 1, 1), (1, float("nan"), 1, 1)])
+def test_an_emphasis_that_is_none_is_refused(emphasis):
+    with pytest.raises(ValueError, match="at least one above"):
+        Recipe(emphasis=emphasis)
+
+
 def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(clips, tmp_path):
     whole, _ = trained(RECIPE, clips, tmp_path / "whole")
 
