@@ -2,6 +2,7 @@
 
 Does what `_ispec` of HTDemucs and HDemucs does around `torch.istft`: a Hann window, hop a quarter of it, the
 edges padded by one and a half hops. All sources at once, as they do it, hold six copies of the spectrograms.
+HDemucs's `hybrid_old`, which networks of the Music Demixing Challenge have, leaves that padding in: so does this.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ FRAMES_OVER = 2
 
 
 def can_invert(network: Any) -> bool:
-    """Whether the network's output is complex as channels, with the usual hop."""
-    return bool(getattr(network, "cac", False)) and network.hop_length * 4 == network.nfft
+    """Whether the network's output is complex as channels, with the usual hop and padding."""
+    usual = bool(getattr(network, "cac", False)) and bool(getattr(network, "hybrid", True))
+    return usual and network.hop_length * 4 == network.nfft
 
 
 class Inverse:
@@ -27,6 +29,9 @@ class Inverse:
     def __init__(self, network: Any) -> None:
         self._size = int(network.nfft)
         self._hop = int(network.hop_length)
+        # istft drops half a window at the start, the network its padding of one and a half hops.
+        padding = 0 if getattr(network, "hybrid_old", False) else self._hop // 2 * 3
+        self._start = self._size // 2 + padding
         self._envelopes: dict[int, torch.Tensor] = {}
 
     def __call__(
@@ -50,9 +55,8 @@ class Inverse:
     def _samples(self, spectrum: torch.Tensor, length: int) -> torch.Tensor:
         """(audio channels, frames, bins), the highest one included, to (audio channels, length)."""
         total = self._overlap_add(spectrum)
-        # istft drops half a window at the start, the network its padding of one and a half hops.
-        start = self._size // 2 + self._hop // 2 * 3
-        return total[:, start : start + length] / self._envelope(spectrum.shape[1])[start : start + length]
+        kept = slice(self._start, self._start + length)
+        return total[:, kept] / self._envelope(spectrum.shape[1])[kept]
 
     def _overlap_add(self, spectrum: torch.Tensor) -> torch.Tensor:
         """(audio channels, frames, bins) to (audio channels, samples), with silent frames on both sides."""

@@ -21,6 +21,9 @@ def networks():
         "norms after": tiny.transformer(**TRANSFORMER, channels=8, t_norm_first=False, t_norm_out=False),
         "no transformer": tiny.transformer(dconv_mode=3),
         "hybrid": tiny.hybrid(),
+        "hybrid of the challenge": tiny.hybrid(hybrid_old=True),
+        "hybrid with magnitudes": tiny.hybrid(hybrid_old=True, cac=False),
+        "spectrogram alone": tiny.hybrid(hybrid=False),
         "waveform": tiny.waveform(),
         "shallow time branch": tiny.transformer(depth=3, nfft=512, dconv_mode=1),
         "magnitudes": tiny.transformer(cac=False, wiener_iters=-1, end_iters=-1),
@@ -46,7 +49,7 @@ def outputs(network, install, mix):
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_kernels_change_nothing_but_rounding(name):
     expected, got = outputs(networks()[name], install_exact, signal())
-    assert expected.abs().max() > 0.1
+    assert expected.abs().max() > 0.05
     assert (got - expected).abs().max() <= 1e-5
 
 

@@ -35,9 +35,9 @@ def transformer(seed: int = 0, **arguments: Any) -> Any:
     return _build(HTDemucs, seed, {**defaults, **arguments})
 
 
-def hybrid(seed: int = 0) -> Any:
+def hybrid(seed: int = 0, **arguments: Any) -> Any:
     """An HDemucs of the same size."""
-    return _build(HDemucs, seed, {**SMALL, "depth": 4, "samplerate": RATE, "segment": SEGMENT})
+    return _build(HDemucs, seed, {**SMALL, "depth": 4, "samplerate": RATE, "segment": SEGMENT, **arguments})
 
 
 def waveform(seed: int = 0) -> Any:
