@@ -12,6 +12,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,23 +165,23 @@ class ReadAhead:
 
     def __init__(self, blocks: Generator[Block], depth: int) -> None:
         self._source = blocks
-        self._ready: queue.Queue[Block | BaseException | None] = queue.Queue(depth)
+        self._ready: queue.Queue[Block | None] = queue.Queue(depth)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, daemon=True, name="decoder")
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(1, "decoder")
+        self._filling = self._pool.submit(self._fill)
 
     def __iter__(self) -> Iterator[Block]:
-        while (item := self._ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        while (block := self._ready.get()) is not None:
+            yield block
+        self._filling.result()
 
     def close(self) -> None:
         """End the thread and the generator it reads."""
         self._closed.set()
-        while self._thread.is_alive():
+        while not self._filling.done():
             with contextlib.suppress(queue.Empty):
                 self._ready.get(timeout=0.01)
+        self._pool.shutdown()
         self._source.close()
 
     def _fill(self) -> None:
@@ -189,6 +190,5 @@ class ReadAhead:
                 if self._closed.is_set():
                     break
                 self._ready.put(block)
-        except (OSError, EngineError) as error:
-            self._ready.put(error)
-        self._ready.put(None)
+        finally:
+            self._ready.put(None)

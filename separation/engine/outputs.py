@@ -6,10 +6,10 @@ calls it; `Courier` gives it one of its own so that writing overlaps with comput
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 
 from separation.engine import clip
 from separation.engine.encode import StemWriter, Target, open_writer
-from separation.engine.errors import EngineError
 from separation.engine.staging import Stage
 
 Samples = NDArray[np.float32]
-
-WRITE_ERRORS = (OSError, EngineError, ValueError)
-"""What writing an output may raise; kept, and raised again where the work was asked for."""
 
 
 class StemOutput:
@@ -92,30 +88,30 @@ class StemOutput:
 
 
 class Courier:
-    """Carries work to a thread of its own, at most `depth` items ahead; errors come back at the next call.
+    """Carries work to a thread of its own, at most `depth` items ahead; errors come back at a later call.
 
     With `depth` 0 everything is done at once, in the caller's thread. Use as a context manager: leaving it waits for
     what was sent, or, after an error, drops what has not begun (`dropped`); nothing is at work afterwards.
     """
 
     def __init__(self, depth: int) -> None:
-        self._error: BaseException | None = None
-        self._work: queue.Queue[Callable[[], None] | None] | None = queue.Queue(depth) if depth else None
-        self._thread = threading.Thread(target=self._carry, daemon=True, name="writer")
+        self._depth = depth
+        self._pool = ThreadPoolExecutor(1, "writer") if depth else None
+        self._sent: deque[Future[None]] = deque()
         self._slots = [np.empty(0, np.float32)] * (depth + 2)
         self._turn = 0
+        self._sound = True
         self.dropped = False
-        if depth:
-            self._thread.start()
 
     def __enter__(self) -> Courier:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.dropped = kind is not None
-        self._end()
-        if kind is None:
-            self._raise()
+        if self._pool is not None:
+            self._pool.shutdown()
+        while self._sent and not self.dropped:
+            self._sent.popleft().result()
 
     def copied(self, samples: Samples) -> Samples:
         """A contiguous copy for the next work sent, in one of a few buffers that take turns.
@@ -131,30 +127,19 @@ class Courier:
 
     def send(self, work: Callable[[], None]) -> None:
         """Do `work` soon, after all that was sent before. Raises the error of earlier work."""
-        if self._work is None:
+        if self._pool is None:
             work()
             return
-        self._work.put(work)
-        self._raise()
+        self._sent.append(self._pool.submit(self._carry, work))
+        if len(self._sent) > self._depth + 1:
+            self._sent.popleft().result()
 
-    def _end(self) -> None:
-        if self._work is not None:
-            self._work.put(None)
-            self._thread.join()
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _carry(self) -> None:
-        assert self._work is not None
-        while (work := self._work.get()) is not None:
-            if self._error is not None or self.dropped:
-                continue
-            try:
-                work()
-            except WRITE_ERRORS as error:
-                self._error = error
+    def _carry(self, work: Callable[[], None]) -> None:
+        """Nothing is begun after work that has failed."""
+        if self._sound and not self.dropped:
+            self._sound = False
+            work()
+            self._sound = True
 
 
 class Finisher:
@@ -169,17 +154,19 @@ class Finisher:
     def finish(self, outputs: Sequence[StemOutput]) -> list[dict[str, Any]]:
         """The outputs' descriptions. Raises the first error of any; the others then stop at their next window."""
         with ThreadPoolExecutor(self._threads, "finisher") as pool:
-            described = list(pool.map(self._one, outputs))
+            described = [pool.submit(self._one, output) for output in outputs]
         if self._error is not None:
             raise self._error
-        return described
+        return [each.result() for each in described]
 
     def _one(self, output: StemOutput) -> dict[str, Any]:
-        try:
-            return {} if self._error is not None else output.finish(self._hear)
-        except WRITE_ERRORS as error:
-            self._error = self._error or error
+        if self._error is not None:
             return {}
+        try:
+            return output.finish(self._hear)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
 
     def _hear(self, frames: int) -> None:
         with self._lock:

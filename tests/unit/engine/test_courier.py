@@ -10,7 +10,7 @@ from separation.engine.outputs import Courier
 
 
 def writers():
-    return [thread for thread in threading.enumerate() if thread.name == "writer"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("writer")]
 
 
 @pytest.mark.parametrize("depth", [0, 2])
@@ -24,12 +24,14 @@ def test_work_is_done_in_order_before_the_courier_is_left(depth):
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_an_error_of_the_work_comes_back(depth):
+@pytest.mark.parametrize("kind", [OSError, MemoryError])
+def test_an_error_of_the_work_comes_back_while_more_is_sent(depth, kind):
     def fail():
-        raise OSError("full")
+        raise kind("full")
 
-    with pytest.raises(OSError, match="full"), Courier(depth) as courier:
-        courier.send(fail)
+    with pytest.raises(kind, match="full"), Courier(depth) as courier:
+        for _ in range(10):
+            courier.send(fail)
     assert not writers()
 
 
