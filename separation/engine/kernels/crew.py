@@ -1,12 +1,13 @@
 """Dividing a stack of like pieces among threads, each of which computes its part with one core.
 
 A core that has a part of the rows to itself need not be woken, and waited for, at every one of the short operations on
-them. Owns the threads. How many the caller may use is what torch says in its thread.
+them. Owns the threads, which each caller has for itself: lanes do not wait for one another. How many the caller may
+use is what torch says in its thread.
 """
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,7 @@ def divided(work: Callable[[int, int], None], count: int, least: int) -> None:
         with torch.inference_mode(inference):
             work(count * index // parts, count * (index + 1) // parts)
 
-    list(_threads(parts).map(part, range(parts)))
+    list(_crews.of(parts).map(part, range(parts)))
 
 
 def use_threads(count: int) -> None:
@@ -38,6 +39,16 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, "crew", initializer=use_threads, initargs=(1,))
+class _Crews(threading.local):
+    """The calling thread's pools, by their number of threads; they end with it."""
+
+    def __init__(self) -> None:
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+
+    def of(self, count: int) -> ThreadPoolExecutor:
+        if count not in self._pools:
+            self._pools[count] = ThreadPoolExecutor(count, "crew", initializer=use_threads, initargs=(1,))
+        return self._pools[count]
+
+
+_crews = _Crews()

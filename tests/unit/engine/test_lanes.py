@@ -99,3 +99,15 @@ def test_small_counts_are_not_divided(threads):
     parts = []
     divided(lambda *part: parts.append(part), 11, 4)
     assert parts == [(0, 11)]
+
+
+def test_lanes_do_not_wait_for_one_anothers_crews():
+    """Each part waits for all parts of both lanes: they meet only if all of them are computed at once."""
+    meeting = threading.Barrier(4, timeout=60)
+
+    def work(item):
+        divided(lambda *_: meeting.wait(), 2, 1)
+        return item
+
+    with Lanes(2, 4) as lanes:
+        assert [float(result) for result in lanes.map(work, numbers(2))] == [0, 1]
