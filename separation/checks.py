@@ -46,7 +46,7 @@ RANGES: Mapping[str, Range] = {
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
 }
-DEVICES = ("cpu", "cuda", "mps", "auto")
+DEVICES = ("cpu", "cuda", "mps")
 DAY = 24 * 3600
 
 

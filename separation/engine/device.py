@@ -18,7 +18,7 @@ from separation.engine.errors import EngineError
 from separation.engine.kernels.install import install_exact, install_fast
 from separation.errors import ReasonCode
 
-MAX_BATCH = 16
+MAX_BATCH, MAX_BATCH_SECONDS = 16, 128.0
 SHARE_OF_FREE = 0.8
 FLOAT32_ERROR = 1e-5
 
@@ -74,7 +74,7 @@ class TorchBoundary:
 
     def free_bytes(self) -> int | None:
         if self.name.startswith("cuda"):
-            return int(torch.cuda.mem_get_info(self.name)[0])
+            return self._free_on_cuda()
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
 
     def place(self, network: Any) -> Any:
@@ -85,30 +85,46 @@ class TorchBoundary:
             return network(mix.to(self.name, non_blocking=True)).cpu()
 
     def is_out_of_memory(self, error: BaseException, /) -> bool:
-        return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+        said = str(error).lower()  # cuBLAS, cuDNN and cuFFT say that an allocation failed
+        return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "alloc_failed" in said
 
     def release(self) -> None:
         torch.cuda.empty_cache() if self.name.startswith("cuda") else torch.mps.empty_cache()
 
+    def _free_on_cuda(self) -> int:
+        """Where not even this process's own part of the driver fits, nothing is free."""
+        try:
+            return int(torch.cuda.mem_get_info(self.name)[0])
+        except RuntimeError as error:
+            if not self.is_out_of_memory(error):
+                raise
+            return 0
+
 
 def open_boundary(device: str) -> Boundary:
     """The device of that name. Raises `EngineError` (device_unavailable): never silently another."""
-    kind = device.split(":")[0]
-    available: dict[str, Callable[[], bool]] = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if kind not in available or not available[kind]():
+    if not _is_there(device):
         raise EngineError(ReasonCode.DEVICE_UNAVAILABLE, f"There is no device “{device}” on this server.")
-    return CpuBoundary() if kind == "cpu" else TorchBoundary(device)
+    return CpuBoundary() if torch.device(device).type == "cpu" else TorchBoundary(device)
 
 
-def fitting_batch(free: int | None, segment_bytes: int) -> int:
-    """How many segments of `segment_bytes` fit into a safe share of the free memory; at least one."""
+def _is_there(device: str) -> bool:
+    try:
+        named = torch.device(device)
+    except RuntimeError:
+        return False
+    if named.type == "cuda":
+        return torch.cuda.is_available() and (named.index or 0) < torch.cuda.device_count()
+    return named.type == "cpu" or (named.type == "mps" and torch.backends.mps.is_available())
+
+
+def fitting_batch(free: int | None, segment_bytes: int, seconds: float) -> int:
+    """How many segments of `segment_bytes` and so many `seconds` fit into a safe share of the free memory; at least
+    one. What a batch takes of the host's memory, several times its samples, is bounded by its seconds."""
     if free is None:
         return 1
-    return max(1, min(MAX_BATCH, int(free * SHARE_OF_FREE) // max(1, segment_bytes)))
+    fitting = int(free * SHARE_OF_FREE) // max(1, segment_bytes)
+    return max(1, min(MAX_BATCH, int(MAX_BATCH_SECONDS / seconds), fitting))
 
 
 @dataclass
@@ -122,7 +138,12 @@ class Executor:
     steps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.network = self.boundary.place(self.network)
+        try:
+            self.network = self.boundary.place(self.network)
+        except RuntimeError as error:
+            if not self.boundary.is_out_of_memory(error):
+                raise
+            self._fall_back()
 
     def __call__(self, mix: torch.Tensor) -> torch.Tensor:
         """(batch, channels, n) to (batch, sources, channels, n), both on the CPU."""
@@ -144,12 +165,16 @@ class Executor:
         return None
 
     def _step_down(self) -> None:
-        self.boundary.release()
         if self.batch > 1:
+            self.boundary.release()
             self.batch //= 2
             self.steps.append(f"batch {self.batch} on {self.boundary.name}")
             return
-        self.boundary = self.fallback()
+        self._fall_back()
+
+    def _fall_back(self) -> None:
+        self.boundary.release()
+        self.boundary, self.batch = self.fallback(), 1
         self.network = self.boundary.place(self.network)
         self.steps.append(self.boundary.name)
 

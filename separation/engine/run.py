@@ -90,7 +90,7 @@ class Run:
         for turn, index in enumerate(self._active):
             network = network or self._load(index)
             rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
-            executor = self._executor(network)
+            executor = self._executor(network, rules)
             network = None
             with closing(self._one_network(index, rules, executor, outputs, scan)) as stretches:
                 for done in stretches:
@@ -98,8 +98,9 @@ class Run:
             self._record(rules, executor)
             del executor  # and with it the network, before the next one is loaded
 
-    def _executor(self, network: Any) -> Executor:
-        batch = fitting_batch(self._boundary.free_bytes(), self._bag.info.segment_bytes)
+    def _executor(self, network: Any, rules: SegmentRules) -> Executor:
+        info = self._bag.info
+        batch = fitting_batch(self._boundary.free_bytes(), info.segment_bytes, rules.segment / info.sample_rate)
         self._effective |= tune(network, self._boundary, self._plan.options.mode)
         return Executor(network, self._boundary, batch)
 

@@ -78,7 +78,7 @@ def measured(work: Callable[[], torch.Tensor], device: str) -> tuple[torch.Tenso
 def rows(seconds: float, device: str) -> Iterator[list[str]]:
     configure_cpu(torch.get_num_threads())
     model, audio = network().to(device), noise(seconds)
-    largest = fitting_batch(open_boundary(device).free_bytes(), MODELS["htdemucs"].segment_bytes)
+    largest = fitting_batch(open_boundary(device).free_bytes(), MODELS["htdemucs"].segment_bytes, 7.8)
     reference = torch.empty(0)
     for tf32 in (False, True):
         allow_tf32(tf32)

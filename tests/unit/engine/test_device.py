@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from separation.engine.device import MAX_BATCH, CpuBoundary, Executor, fitting_batch, open_boundary, tune
+from separation.engine.device import (
+    MAX_BATCH,
+    CpuBoundary,
+    Executor,
+    TorchBoundary,
+    fitting_batch,
+    open_boundary,
+    tune,
+)
 from separation.engine.errors import EngineError
 
 GIB = 1024**3
@@ -44,13 +52,18 @@ class Doubling(torch.nn.Module):
 
 
 def test_a_batch_fills_a_safe_share_of_the_free_memory():
-    assert fitting_batch(10 * GIB, 2 * GIB) == 4
-    assert fitting_batch(GIB, 2 * GIB) == 1
-    assert fitting_batch(1000 * GIB, GIB) == MAX_BATCH
+    assert fitting_batch(10 * GIB, 2 * GIB, 7.8) == 4
+    assert fitting_batch(GIB, 2 * GIB, 7.8) == 1
+    assert fitting_batch(1000 * GIB, GIB, 7.8) == MAX_BATCH
+
+
+def test_long_segments_make_small_batches_since_the_host_holds_all_of_one():
+    assert fitting_batch(1000 * GIB, GIB, 44.0) == 2
+    assert fitting_batch(1000 * GIB, GIB, 600.0) == 1
 
 
 def test_the_cpu_takes_one_segment_at_a_time():
-    assert fitting_batch(CpuBoundary().free_bytes(), GIB) == 1
+    assert fitting_batch(CpuBoundary().free_bytes(), GIB, 7.8) == 1
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on():
@@ -71,6 +84,37 @@ def test_out_of_memory_with_one_segment_moves_to_the_cpu_on_record():
     assert executor.boundary.name == "cpu"
 
 
+def test_a_device_too_full_for_the_network_leaves_it_to_the_cpu_on_record():
+    class Full(FakeGpu):
+        def place(self, network):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    gpu = Full(room=8)
+    executor = Executor(Doubling(), gpu, batch=4)
+    mix = torch.ones(2, 1, 3)
+    assert torch.equal(executor(mix), Doubling()(mix))
+    assert (executor.steps, executor.batch, gpu.sizes, gpu.released) == (["cpu"], 1, [], 1)
+
+
+def test_a_device_that_cannot_take_the_network_for_another_reason_is_an_error():
+    class Broken(FakeGpu):
+        def place(self, network):
+            raise RuntimeError("no kernel image is available")
+
+    with pytest.raises(RuntimeError, match="kernel image"):
+        Executor(Doubling(), Broken(room=8), batch=4)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED"],
+)
+def test_exhaustion_is_recognised_as_the_driver_and_its_libraries_tell_it(said):
+    boundary = TorchBoundary("cuda")
+    assert boundary.is_out_of_memory(RuntimeError(f"cuda: {said} when calling it"))
+    assert not boundary.is_out_of_memory(RuntimeError("device-side assert triggered"))
+
+
 def test_another_error_of_the_device_is_not_swallowed():
     class Broken(FakeGpu):
         def forward(self, network, mix):
@@ -80,7 +124,7 @@ def test_another_error_of_the_device_is_not_swallowed():
         Executor(Doubling(), Broken(1), batch=2)(torch.ones(1, 1, 3))
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:99", "cuda:x", "mps", "tpu", "auto", ""])
 def test_a_device_that_is_not_there_is_an_error(device):
     if device == "cuda" and torch.cuda.is_available():
         device = "cuda:99"

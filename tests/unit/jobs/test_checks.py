@@ -71,6 +71,7 @@ def test_weights_that_are_not_here_are_a_warning(settings, tmp_path: Path) -> No
     assert "separation.W001" in {message.id for message in run_checks()}
 
 
-def test_an_unknown_device_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]
-    settings.ENGINE_DEVICE = "abacus"
+@pytest.mark.parametrize("device", ["abacus", "auto"])
+def test_an_unknown_device_is_an_error(settings, device: str) -> None:  # type: ignore[no-untyped-def]
+    settings.ENGINE_DEVICE = device
     assert ids() == {"separation.E006"}
