@@ -1,4 +1,5 @@
-"""What Stemsite remembers about music: Track, SeparationJob, Attempt, JobEvent, Stem; and which worker clusters run.
+"""What Stemsite remembers about music: Track, SeparationJob, Attempt, JobEvent, Stem; who asked for how much lately;
+and which worker clusters run.
 
 Owns the tables and what can be read off one row. State changes live in `states.py`, work in `services/`.
 """
@@ -159,6 +160,20 @@ class SeparationJob(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.state in FINISHED
+
+
+class Submission(models.Model):
+    """One job that somebody asked for, on record for the limits of a minute and of a day (`ledger.py`)."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    seconds = models.FloatField(help_text="of music")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["owner", "at"], name="submission_by_owner")]
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s of music"
 
 
 class Attempt(models.Model):

@@ -1,13 +1,12 @@
 """What a person uses of what they may use. Owns the figures of the account page; the limits are the services'."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Sum
-from django.db.models.functions import Now
 
+from separation import ledger
 from separation.models import JobState, SeparationJob, Stem, Track
 
 
@@ -33,11 +32,10 @@ def stored_bytes(user: User) -> int:
 def usage_of(user: User) -> Usage:
     """The figures as the services count them when they refuse."""
     jobs = SeparationJob.objects.filter(owner=user)
-    seconds = jobs.filter(created_at__gt=Now() - timedelta(days=1)).aggregate(s=Sum("track__duration_seconds"))["s"]
     return Usage(
         stored_bytes=stored_bytes(user),
         stored_limit=int(settings.QUOTA_BYTES_PER_USER),
-        minutes_today=(seconds or 0) / 60,
+        minutes_today=ledger.minutes_today(user),
         minutes_limit=int(settings.QUOTA_MINUTES_PER_DAY),
         waiting=jobs.filter(state=JobState.QUEUED).count(),
         waiting_limit=int(settings.QUOTA_QUEUED_JOBS),

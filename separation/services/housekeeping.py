@@ -16,6 +16,7 @@ from django.db import DatabaseError, close_old_connections
 
 from memory.registration import register_process
 from memory.sampling import Sampler
+from separation import ledger
 from separation.api.idempotency import forget_old as forget_answers
 from separation.services.numbers import number
 from separation.services.reaping import reap
@@ -126,6 +127,7 @@ def default_chores() -> list[Chore]:
         Chore("delivering webhooks", WEBHOOK_SECONDS, deliver_in_background),
         Chore("ending uploads", UPLOAD_SECONDS, expire_uploads),
         Chore("cleaning up", CLEANUP_SECONDS, clean_up),
+        Chore("forgetting submissions", CLEANUP_SECONDS, ledger.forget_old),
         Chore("forgetting answers", CLEANUP_SECONDS, forget_answers),
         Chore("forgetting deliveries", CLEANUP_SECONDS, forget_deliveries),
     ]

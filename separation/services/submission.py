@@ -9,16 +9,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import Sum
-from django.db.models.functions import Now
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.quantities import format_bytes
-from separation import catalog, states, tasks
+from separation import catalog, ledger, states, tasks
 from separation.errors import Limit, ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.options import OptionError, SeparationOptions
@@ -91,7 +88,7 @@ def submit(
     """Queue a separation. The same owner's finished job for the same sound and options is returned instead
     (with `reused` True) unless `force`.
 
-    Raises `ServiceError`: model_unavailable, cannot_fit, quota_exceeded.
+    Raises `ServiceError`: model_unavailable, cannot_fit, throttled, quota_exceeded.
     """
     fingerprint = fingerprint_of(track, options)
     done = None if force else _finished_before(owner, fingerprint)
@@ -102,8 +99,9 @@ def submit(
     if not needs.fits:
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
     with durable():
-        check_quotas(owner, track)
+        _check_limits(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
+        ledger.note(owner, track)
         states.submitted(job)
         tasks.send_wake()
     return _marked(job, reused=False)
@@ -132,26 +130,37 @@ def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
     return done.filter(stems__isnull=False).order_by("-created_at").first()
 
 
-def check_quotas(owner: User, track: Track) -> None:
-    """Raise `ServiceError` (quota_exceeded) when one more job would be too much for its owner."""
-    mine = SeparationJob.objects.filter(owner=owner)
+def check_waiting(owner: User) -> None:
+    """Raise `ServiceError` (quota_exceeded) when the owner may have no more jobs waiting."""
     most = whole("QUOTA_QUEUED_JOBS")
-    if most and (waiting := mine.filter(state=JobState.QUEUED).count()) >= most:
+    waiting = SeparationJob.objects.filter(owner=owner, state=JobState.QUEUED).count() if most else 0
+    if most and waiting >= most:
         message = f"You already have {most} jobs waiting. Wait for some to finish, or cancel some."
         raise _over(message, Limit("quota_queued_jobs", most, waiting), retry_after=60)
+
+
+def _check_limits(owner: User, track: Track) -> None:
+    _check_rate(owner)
+    check_waiting(owner)
+    _check_minutes(owner, track)
+
+
+def _check_rate(owner: User) -> None:
+    most = whole("JOB_CREATIONS_PER_MINUTE")
+    if most and (used := ledger.count_last_minute(owner)) >= most:
+        message = f"At most {most} jobs can be asked for in a minute. Wait a minute, then try again."
+        raise _over(message, Limit("job_creations_per_minute", most, used), code="throttled", retry_after=60)
+
+
+def _check_minutes(owner: User, track: Track) -> None:
     minutes = whole("QUOTA_MINUTES_PER_DAY")
-    if minutes and (used := _minutes_today(owner)) + (track.duration_seconds or 0) / 60 > minutes:
+    if minutes and (used := ledger.minutes_today(owner)) + (track.duration_seconds or 0) / 60 > minutes:
         message = f"This would exceed the {minutes} minutes of music that you may separate in a day."
         raise _over(message, Limit("quota_minutes_per_day", minutes, used), retry_after=3600)
 
 
-def _over(message: str, limit: Limit, *, retry_after: int) -> ServiceError:
-    return ServiceError(ReasonCode.QUOTA_EXCEEDED, message, http_status=429, retry_after=retry_after, limit=limit)
-
-
-def _minutes_today(owner: User) -> float:
-    today = SeparationJob.objects.filter(owner=owner, created_at__gt=Now() - timedelta(days=1))
-    return (today.aggregate(total=Sum("track__duration_seconds"))["total"] or 0) / 60
+def _over(message: str, limit: Limit, *, retry_after: int, code: str = ReasonCode.QUOTA_EXCEEDED) -> ServiceError:
+    return ServiceError(code, message, http_status=429, retry_after=retry_after, limit=limit)
 
 
 def _insert(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -35,8 +32,6 @@ from separation.api.serializers import JobPage, JobSerializer, JobSummarySeriali
 from separation.api.shell import as_problem
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
-from separation.services.numbers import whole
-from separation.uploads.limits import limited
 from separation.webhooks.services import add_endpoint, check_url
 
 POLL_SECONDS = {JobState.RUNNING: 1, JobState.QUEUED: 2}
@@ -88,7 +83,6 @@ def submit_one(view: ApiView, body: dict[str, Any]) -> Response:
     url = check_url(body["webhook_url"]) if body.get("webhook_url") is not None else None
     force = take_flag(body, "force")
     options = services.parse_options(options_of(body))
-    _check_rate(view)
     job = services.submit(view.user, track, options, force=force)
     reused = bool(getattr(job, "reused", False))
     if url and not job.is_finished:
@@ -103,17 +97,6 @@ def _wanted_track(view: ApiView, body: dict[str, Any]) -> Track:
     if track is None:
         raise Problem(422, "not_found", "You have no track of this id.", field="track")
     return track
-
-
-def created_last_minute(user: User) -> int:
-    """How many jobs the user has asked for in the last minute."""
-    return SeparationJob.objects.filter(owner=user, created_at__gt=timezone.now() - timedelta(minutes=1)).count()
-
-
-def _check_rate(view: ApiView) -> None:
-    most = whole("JOB_CREATIONS_PER_MINUTE")
-    if most and (used := created_last_minute(view.user)) >= most:
-        raise limited(429, "throttled", "job_creations_per_minute", most, used, retry_after=60)
 
 
 class JobList(ApiView):

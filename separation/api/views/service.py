@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memory.live import live_snapshot
-from separation import catalog
+from separation import catalog, ledger
 from separation.api import links
 from separation.api.base import ApiView
 from separation.api.problems import Problem, meaning, not_found
-from separation.api.views.jobs import created_last_minute, own_job
+from separation.api.views.jobs import own_job
 from separation.catalog import MODELS
 from separation.models import Stem
 from separation.services.submission import default_model
@@ -114,7 +114,7 @@ class Limits(ApiView):
                 limits.created_last_minute(user),
             ),
             ("upload_bytes_per_day", "bytes", settings.UPLOAD_BYTES_PER_DAY, limits.bytes_last_day(user)),
-            ("job_creations_per_minute", "jobs", settings.JOB_CREATIONS_PER_MINUTE, created_last_minute(user)),
+            ("job_creations_per_minute", "jobs", settings.JOB_CREATIONS_PER_MINUTE, ledger.count_last_minute(user)),
             ("retention_days_tracks", "days", settings.RETENTION_DAYS_TRACKS, None),
             ("retention_days_stems", "days", settings.RETENTION_DAYS_STEMS, None),
             ("retention_hours_uploads", "hours", settings.RETENTION_HOURS_UPLOADS, None),

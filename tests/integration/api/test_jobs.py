@@ -9,9 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from separation import ledger
 from separation.api.idempotency import forget_old
 from separation.api.models import IdempotentRequest
-from separation.models import JobState, SeparationJob, Track
+from separation.models import JobState, SeparationJob, Submission, Track
 from tests.integration.api.conftest import Api, code_of, make_job, make_stem, make_track
 
 JOBS = "/api/v1/jobs/"
@@ -285,8 +286,54 @@ def test_more_minutes_than_a_day_has_are_refused_with_the_limits_name(api: Api, 
     body = response.json()
     assert (response.status_code, code_of(response)) == (429, "quota_exceeded")
     assert (body["limit_name"], body["limit"], body["used"]) == ("quota_minutes_per_day", 10, 6.0)
-    SeparationJob.objects.update(created_at=timezone.now() - timedelta(days=1, seconds=1))
+    Submission.objects.update(at=timezone.now() - timedelta(days=1, seconds=1))
     assert api("POST", JOBS, {"track": str(long.pk)}).status_code == 202
+
+
+def test_a_failed_job_is_tried_again_without_its_minutes_being_counted_again(
+    api: Api, owner: User, settings: Any
+) -> None:
+    settings.QUOTA_MINUTES_PER_DAY = 60
+    job = api("POST", JOBS, {"track": str(make_track(owner, seconds=2400.0).pk)})["Location"]
+    SeparationJob.objects.update(state=JobState.FAILED)
+    assert api("POST", f"{job}retry/").status_code == 202
+    assert used(api, "quota_minutes_per_day") == 40.0
+
+
+def test_trying_again_is_refused_while_too_many_jobs_wait(api: Api, track: Track, settings: Any) -> None:
+    settings.QUOTA_QUEUED_JOBS = 1
+    failed = make_job(track, JobState.FAILED)
+    make_job(track)
+    response = api("POST", f"{JOBS}{failed.pk}/retry/")
+    assert (response.status_code, response.json()["limit_name"]) == (429, "quota_queued_jobs")
+
+
+def test_deleting_a_job_or_its_track_gives_no_minutes_back(api: Api, owner: User, settings: Any) -> None:
+    settings.QUOTA_MINUTES_PER_DAY = 10
+    first, second, third = (make_track(owner, seconds=240.0) for _ in range(3))
+    api("DELETE", api("POST", JOBS, {"track": str(first.pk)})["Location"])
+    api("POST", JOBS, {"track": str(second.pk)})
+    api("DELETE", f"/api/v1/tracks/{second.pk}/")
+    assert (used(api, "quota_minutes_per_day"), SeparationJob.objects.count()) == (8.0, 0)
+    assert api("POST", JOBS, {"track": str(third.pk)}).json()["limit_name"] == "quota_minutes_per_day"
+
+
+def test_deleting_jobs_does_not_allow_more_of_them_in_a_minute(api: Api, track: Track, settings: Any) -> None:
+    settings.JOB_CREATIONS_PER_MINUTE = 1
+    api("DELETE", api("POST", JOBS, {"track": str(track.pk)})["Location"])
+    assert code_of(api("POST", JOBS, {"track": str(track.pk)})) == "throttled"
+    assert used(api, "job_creations_per_minute") == 1
+
+
+def test_submissions_are_forgotten_when_no_limit_counts_them(api: Api, track: Track) -> None:
+    api("POST", JOBS, {"track": str(track.pk)})
+    assert ledger.forget_old() == 0
+    Submission.objects.update(at=timezone.now() - timedelta(days=1, seconds=1))
+    assert ledger.forget_old() == 1
+
+
+def used(api: Api, limit: str) -> Any:
+    return next(row["used"] for row in api("GET", "/api/v1/limits/").json()["results"] if row["name"] == limit)
 
 
 def test_limits_are_visible_with_what_is_used_of_them(api: Api, track: Track, settings: Any) -> None:

@@ -128,3 +128,21 @@ def test_a_refused_separation_keeps_the_choices(page: Client, make_track: MakeTr
     html = response.content.decode()
     assert response.status_code == 400
     assert 'value="best" checked' in html and "are not on this server" in html
+
+
+def test_separating_from_a_page_counts_against_the_jobs_of_a_minute(
+    page: Client, make_track: MakeTrack, settings: Any
+) -> None:
+    settings.JOB_CREATIONS_PER_MINUTE = 1
+    path = f"/tracks/{make_track().pk}/separate/"
+    assert page.post(path, CHOSEN).status_code == 302
+    response = page.post(path, CHOSEN)
+    assert response.status_code == 400 and "At most 1 jobs can be asked for in a minute" in response.content.decode()
+
+
+def test_the_account_page_still_counts_the_minutes_of_a_deleted_job(page: Client, make_track: MakeTrack) -> None:
+    track = make_track()
+    Track.objects.update(duration_seconds=1260)
+    page.post(f"/tracks/{track.pk}/separate/", CHOSEN)
+    SeparationJob.objects.get().delete()
+    assert "21 min" in page.get("/account/").content.decode()
