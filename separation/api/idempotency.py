@@ -24,6 +24,7 @@ from separation.api.problems import Problem
 KEPT = timedelta(hours=24)
 ABANDONED = timedelta(minutes=15)
 LONGEST_KEY = 255
+REPLAYED = "Idempotent-Replayed"
 
 
 def fingerprint(request: HttpRequest, body: Any) -> str:
@@ -46,10 +47,13 @@ def once(request: HttpRequest, user: User, body: Any, action: Callable[[], Respo
     except BaseException:
         record.delete()
         raise
-    record.status, record.body = response.status_code, json.loads(json.dumps(response.data, default=str))
-    record.location = response.headers.get("Location", "")
-    record.save(update_fields=["status", "body", "location"])
+    _keep(record, response)
     return response
+
+
+def is_replay(response: Response) -> bool:
+    """Whether `once` gave an answer of before rather than acting."""
+    return REPLAYED in response.headers
 
 
 def forget_old() -> int:
@@ -81,9 +85,18 @@ def _claim(user: User, key: str, mark: str) -> tuple[IdempotentRequest, bool]:
     return record, False
 
 
+def _keep(record: IdempotentRequest, response: Response) -> None:
+    """Fills the record in, unless another request has taken it for abandoned meanwhile."""
+    IdempotentRequest.objects.filter(pk=record.pk).update(
+        status=response.status_code,
+        body=json.loads(json.dumps(response.data, default=str)),
+        location=response.headers.get("Location", ""),
+    )
+
+
 def _replay(record: IdempotentRequest) -> Response:
     response = Response(record.body, status=record.status)
-    response.headers["Idempotent-Replayed"] = "true"
+    response.headers[REPLAYED] = "true"
     if record.location:
         response.headers["Location"] = record.location
     return response

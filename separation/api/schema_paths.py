@@ -36,7 +36,7 @@ METADATA = header(
 KEY = header(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    "a creation sent again under the same key within a day gives the same upload",
+    "a creation sent again under the same key within a day gives the same upload; go on from its `Upload-Offset`",
 )
 DEFER = header("Upload-Defer-Length", {"type": "string", "enum": ["1"]}, "the length is told later")
 UPLOAD: dict[str, Any] = {

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
 from separation.api.gate import refuse_when_busy
-from separation.api.idempotency import once
+from separation.api.idempotency import is_replay, once
 from separation.api.problems import Problem
 from separation.api.shell import answered
 from separation.services.numbers import number
@@ -93,22 +93,28 @@ class UploadCollection(TusView):
             if wanted.length is not None and announced > wanted.length:
                 raise Problem(413, "too_large", "The body is longer than Upload-Length.")
         mark = [wanted.length, wanted.metadata, announced, request.headers.get("Upload-Checksum")]
-        made = once(request, self.caller.user, mark, lambda: self._created(request, wanted, announced, checksum))
-        response = _progress(HttpResponse(status=201), services.find(self.caller.user.pk, UUID(made.data["id"])))
+        made = once(request, self.caller.user, mark, lambda: self._created(wanted))
+        try:
+            upload = self._begun(request, made, announced, checksum)
+        except Problem as problem:
+            problem.headers["Location"] = made.headers["Location"]
+            raise
+        response = _progress(HttpResponse(status=201), upload)
         response.headers["Location"] = made.headers["Location"]
         return response
 
-    def _created(self, request: HttpRequest, wanted: Creation, announced: int, checksum: Checksum | None) -> Response:
+    def _created(self, wanted: Creation) -> Response:
         refuse_when_busy("upload")
         upload = services.create_upload(self.caller.user, wanted)
-        location = f"/api/v1/uploads/{upload.id}/"
-        if announced:
-            try:
-                _receive(request, upload, announced, offset=0, checksum=checksum)
-            except Problem as problem:
-                problem.headers["Location"] = location
-                raise
-        return Response({"id": str(upload.id)}, status=201, headers={"Location": location})
+        return Response({"id": str(upload.id)}, status=201, headers={"Location": f"/api/v1/uploads/{upload.id}/"})
+
+    def _begun(self, request: HttpRequest, made: Response, announced: int, checksum: Checksum | None) -> Upload:
+        """The upload with the bytes that came along. A repeated creation's are not taken again: its client goes on
+        from where the first one left the upload."""
+        upload = services.find(self.caller.user.pk, UUID(made.data["id"]))
+        if is_replay(made):
+            return _not_rejected(_standing(upload))
+        return _receive(request, upload, announced, offset=0, checksum=checksum) if announced else upload
 
 
 class UploadDetail(TusView):
@@ -122,13 +128,7 @@ class UploadDetail(TusView):
 
     def head(self, request: HttpRequest, id: UUID) -> HttpResponse:
         """Where to go on. A refused file still has its offset: the reason is in the answer to GET."""
-        upload = services.find(self.caller.user.pk, id)
-        try:
-            upload = services.settle(upload)
-        except Problem as problem:
-            if problem.status == 410:
-                raise
-            upload = services.find(self.caller.user.pk, id)
+        upload = _standing(services.find(self.caller.user.pk, id))
         response = _progress(HttpResponse(status=200), upload)
         if upload.metadata:
             response.headers["Upload-Metadata"] = upload.metadata
@@ -158,10 +158,25 @@ def _receive(request: HttpRequest, upload: Upload, announced: int, **how: Any) -
         return services.write(upload, body, announced=announced, **how)
 
 
-def _after_the_end(upload: Upload, offset: int, announced: int) -> HttpResponse:
-    """A repeated last PATCH is answered like the first one; anything more does not fit."""
+def _standing(upload: Upload) -> Upload:
+    """The upload with the offset to go on from; with the one last known when it cannot be settled now."""
+    try:
+        return services.settle(upload)
+    except Problem as problem:
+        if problem.status == 410:
+            raise
+        return services.find(upload.owner_id, upload.id)
+
+
+def _not_rejected(upload: Upload) -> Upload:
     if upload.state == UploadState.REJECTED:
         raise Problem(422, upload.reason, upload.message, headers={"Upload-Offset": str(upload.offset)})
+    return upload
+
+
+def _after_the_end(upload: Upload, offset: int, announced: int) -> HttpResponse:
+    """A repeated last PATCH is answered like the first one; anything more does not fit."""
+    _not_rejected(upload)
     if offset != upload.offset:
         headers = {"Upload-Offset": str(upload.offset)}
         raise Problem(409, "offset_mismatch", headers=headers, offset=upload.offset)

@@ -7,10 +7,12 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import RequestFactory
 from django.utils import timezone
+from rest_framework.response import Response
 
 from separation import ledger
-from separation.api.idempotency import forget_old
+from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Submission, Track
 from tests.integration.api.conftest import Api, code_of, make_job, make_stem, make_track
@@ -240,6 +242,16 @@ def test_the_same_request_while_the_first_is_worked_on_is_a_conflict(api: Api, t
     IdempotentRequest.objects.update(status=None)
     response = api("POST", JOBS, body, Idempotency_Key="k1")
     assert (response.status_code, code_of(response), response["Retry-After"]) == (409, "idempotency_conflict", "2")
+
+
+def test_an_answer_is_given_though_its_request_was_taken_for_abandoned(owner: User) -> None:
+    request = RequestFactory().post("/", headers={"Idempotency-Key": "k"})
+
+    def slow() -> Response:
+        IdempotentRequest.objects.all().delete()
+        return Response({"done": True}, status=201)
+
+    assert once(request, owner, {}, slow).status_code == 201
 
 
 def test_a_refused_request_can_be_sent_again_under_its_key(api: Api, track: Track) -> None:

@@ -73,6 +73,29 @@ def test_a_client_that_vanishes_loses_nothing_that_arrived(wire: Wire, server: L
     assert wire.offset(path) == 300_000
 
 
+def test_a_creation_that_broke_off_in_its_body_goes_on_under_its_key(wire: Wire, server: LiveServer) -> None:
+    whole = {"Upload_Length": "10", "Idempotency_Key": "broken", "Content_Length": "10"}
+    whole["Content_Type"] = "application/offset+octet-stream"
+    with wire.open("POST", "/api/v1/uploads/", **whole) as connection:
+        connection.sendall(b"abcd")
+        connection.shutdown(socket.SHUT_WR)
+        broken = read_answer(connection)
+    again = wire.ask("POST", "/api/v1/uploads/", b"abcdefghij", **whole)
+    path = again.headers["location"]
+    assert (broken.status, again.status, broken.headers["location"]) == (400, 201, path)
+    assert (again.headers["upload-offset"], server.part(path)) == ("4", b"abcd")
+
+
+def test_a_creation_sent_again_takes_over_from_a_connection_that_hangs(wire: Wire, server: LiveServer) -> None:
+    whole = {"Upload_Length": "10", "Idempotency_Key": "hanging", "Content_Length": "10"}
+    whole["Content_Type"] = "application/offset+octet-stream"
+    with wire.open("POST", "/api/v1/uploads/", **whole) as connection:
+        connection.sendall(b"wxyz")
+        assert soon(lambda: any(path.read_bytes() == b"wxyz" for path in staged(server)))
+        again = wire.ask("POST", "/api/v1/uploads/", b"wxyz567890", **whole)
+    assert (again.status, again.headers["upload-offset"]) == (201, "4")
+
+
 def test_a_stale_connection_gives_way_to_a_client_that_resumes(wire: Wire, server: LiveServer) -> None:
     path = wire.create(10)
     with wire.open("PATCH", path, Upload_Offset="0", Content_Length="10") as stale:

@@ -259,3 +259,23 @@ def test_a_creation_sent_twice_under_one_key_creates_one_upload(tus: Tus) -> Non
     assert (second.status_code, second["Location"]) == (201, first["Location"])
     assert code_of(tus.create(11, Idempotency_Key="k")) == "idempotency_mismatch"
     assert Upload.objects.count() == 1
+
+
+def test_a_creation_whose_bytes_were_refused_is_the_same_upload_when_sent_again(tus: Tus) -> None:
+    headers = {"Upload_Checksum": checksum("sha1", b"other"), "Idempotency_Key": "k"}
+    first, second = tus.create(10, b"abcd", **headers), tus.create(10, b"abcd", **headers)
+    assert (first.status_code, second.status_code, second["Upload-Offset"]) == (460, 201, "0")
+    assert first["Location"] == second["Location"]
+
+
+def test_a_creation_with_a_whole_file_gives_its_track_again(tus: Tus) -> None:
+    data = wav_bytes()
+    first, second = (tus.create(len(data), data, Idempotency_Key="k") for _ in range(2))
+    assert (second.status_code, second["Upload-Offset"]) == (201, str(len(data)))
+    assert second["Stemsite-Track"] == first["Stemsite-Track"] == str(Track.objects.get().pk)
+
+
+def test_a_creation_with_a_file_that_is_not_music_is_refused_each_time(tus: Tus) -> None:
+    answers = [tus.create(4, b"abcd", Idempotency_Key="k") for _ in range(2)]
+    assert [(answer.status_code, code_of(answer)) for answer in answers] == [(422, "unreadable_audio")] * 2
+    assert Upload.objects.count() == 1
