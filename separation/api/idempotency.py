@@ -56,6 +56,13 @@ def is_replay(response: Response) -> bool:
     return REPLAYED in response.headers
 
 
+def is_answered(request: HttpRequest, user: User) -> bool:
+    """Whether a request of this key has been answered before, so that `once` will not act."""
+    key = request.headers.get("Idempotency-Key")
+    answered = IdempotentRequest.objects.filter(owner=user, status__isnull=False, created_at__gt=timezone.now() - KEPT)
+    return key is not None and answered.filter(key=key).exists()
+
+
 def forget_old() -> int:
     """Deletes answers that are no longer kept. Returns how many."""
     return IdempotentRequest.objects.filter(created_at__lt=timezone.now() - KEPT).delete()[0]

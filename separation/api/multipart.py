@@ -7,7 +7,7 @@ so this is one: bounded memory, a limit on the bytes, SHA-256 on the way, and no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest, UnreadablePostError
@@ -103,13 +102,14 @@ class ToStaging(FileUploadHandler):
 
 
 @contextmanager
-def received_file(request: HttpRequest, user: User) -> Iterator[Received]:
-    """The file of a multipart request, in the staging area until the block ends.
+def received_file(request: HttpRequest, check: Callable[[int], None]) -> Iterator[Received]:
+    """The file of a multipart request, in the staging area until the block ends. Before a byte of it is read, `check`
+    may refuse the least size that it can have.
 
     Raises `Problem`: 411 without a length, 413 beyond a limit, 400 for a body without one whole file.
     """
     announced = _announced(request)
-    limits.check_length(user, max(1, announced - MOST_OVERHEAD))
+    check(max(1, announced - MOST_OVERHEAD))
     place = folder(settings.HOST_NAME) / f"{uuid4()}.part"
     handler = ToStaging(place, whole("MAX_UPLOAD_BYTES"))
     try:

@@ -76,7 +76,7 @@ UPLOADS = {
         requestBody={"required": False, "content": {"application/offset+octet-stream": BYTES}},
         responses={
             "201": answer("created", Location="where to PATCH", Upload_Offset="", Upload_Expires=""),
-            **problems(400, 401, 403, 405, 408, 409, 411, 412, 413, 415, 422, 429, 460, 503, 507),
+            **problems(400, 401, 403, 405, 408, 409, 410, 411, 412, 413, 415, 422, 429, 460, 503, 507),
         },
     ),
 }
@@ -109,7 +109,7 @@ UPLOAD_PATH = {
         requestBody={"required": True, "content": {"application/offset+octet-stream": BYTES}},
         responses={
             "204": answer("kept", Upload_Offset="", Stemsite_Track="with the last piece"),
-            **problems(400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 422, 423, 460, 503, 507),
+            **problems(400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 415, 422, 423, 429, 460, 503, 507),
         },
     ),
     "delete": operation(

@@ -18,6 +18,13 @@ from separation.uploads.models import Upload, UploadState
 from separation.usage import stored_bytes
 
 DISK_MARGIN = 64 * 1024 * 1024
+ADVICE = {
+    "max_upload_bytes": "Compress the file, to FLAC for instance, or cut it.",
+    "quota_bytes_per_user": "Delete tracks that you no longer need.",
+    "upload_bytes_per_day": "Go on when the uploads of the last 24 hours are older.",
+    "upload_creations_per_minute": "Wait a minute, then try again.",
+    "upload_max_unfinished": "Finish the uploads that you have begun, or end some.",
+}
 
 
 def check_creation(owner: User, length: int | None) -> None:
@@ -28,18 +35,26 @@ def check_creation(owner: User, length: int | None) -> None:
         check_length(owner, length)
 
 
-def check_length(owner: User, length: int) -> None:
-    """Raises 413 beyond a size limit or the quota, 422 for an empty file, 507 for a full disk."""
+def check_length(owner: User, length: int, *, received: int = 0) -> None:
+    """Raises 413 beyond a size limit or the quota, 422 for an empty file, 507 for a full disk, 429 for the day's bytes.
+
+    The `received` of the bytes are on the disk and counted already.
+    """
+    check_size(length)
+    check_quota(owner, length - received)
+    check_disk(length - received)
+
+
+def check_size(length: int) -> None:
+    """Raises 413 for a file that is larger than is taken here, 422 for an empty one."""
     if length > (most := whole("MAX_UPLOAD_BYTES")):
         raise limited(413, "too_large", "max_upload_bytes", most, length)
     if length == 0:
         raise Problem(422, "empty_file")
-    check_quota(owner, length)
-    check_disk(length)
 
 
 def check_quota(owner: User, more: int) -> None:
-    """Raises 413 when the user's files and `more` bytes together would pass the storage quota."""
+    """Raises 413 when `more` bytes than are counted would pass the storage quota, 429 when those of the last day."""
     quota = whole("QUOTA_BYTES_PER_USER")
     used = taken_bytes(owner) if quota else 0
     if quota and used + more > quota:
@@ -63,7 +78,7 @@ def taken_bytes(owner: User) -> int:
 
 
 def bytes_last_day(owner: User) -> int:
-    """Bytes received in uploads that the user started in the last 24 hours, with what is still to come."""
+    """Bytes of the uploads that the user started in the last 24 hours: received, or announced and still to come."""
     recent = Upload.objects.filter(owner=owner, created_at__gt=timezone.now() - timedelta(days=1))
     return int(recent.aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"])
 
@@ -74,7 +89,7 @@ def unfinished(owner: User) -> QuerySet[Upload]:
 
 
 def created_last_minute(owner: User) -> int:
-    """How many uploads the user has started in the last minute."""
+    """How many uploads, of one piece or several, the user has started in the last minute."""
     return Upload.objects.filter(owner=owner, created_at__gt=timezone.now() - timedelta(minutes=1)).count()
 
 
@@ -93,5 +108,5 @@ def _check_unfinished(owner: User) -> None:
 def limited(status: int, code: str, name: str, most: float, used: float, *, retry_after: int | None = None) -> Problem:
     """A refusal that names the limit. `limit` and `used` are in the limit's own unit."""
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
-    detail = f"The limit {name} is {most}; this would pass it (in use or asked for: {used})."
+    detail = f"The limit {name} is {most}; this would pass it (in use or asked for: {used}). {ADVICE[name]}"
     return Problem(status, code, detail, headers=headers, limit_name=name, limit=most, used=used)

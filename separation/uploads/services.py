@@ -105,7 +105,7 @@ def declare_length(upload: Upload, length: int) -> None:
         return
     if upload.length is not None or length < upload.offset:
         raise Problem(400, "invalid_header", "The length of this upload is already known.", header="Upload-Length")
-    limits.check_length(upload.owner, length)
+    limits.check_length(upload.owner, length, received=upload.offset)
     if Upload.objects.filter(pk=upload.pk, length__isnull=True).update(length=length) != 1:
         raise Problem(409, "offset_mismatch")
     upload.length = length
@@ -122,9 +122,9 @@ def write(
 ) -> Upload:
     """Appends a body at `offset`; finishes the upload when all is there. Returns it as it then stands.
 
-    Raises 409 when the offset is not where the upload stands, 413 when the body would pass its end, 460 when
-    the checksum is wrong (nothing of the body is kept), 507 when the disk is full, and 400, 408 or 409 when
-    the body ended early, after keeping what came.
+    Raises 409 when the offset is not where the upload stands, 413 when the body would pass its end, 413 or 429 when
+    a body of an upload of unknown length would pass a limit, 460 when the checksum is wrong (nothing of the body is
+    kept), 507 when the disk is full, and 400, 408 or 409 when the body ended early, after keeping what came.
     """
     part = part_of(upload)
     if offset < upload.offset:  # certainly stale: no reason to disturb whoever is writing
@@ -169,6 +169,8 @@ def _check_room(upload: Upload, announced: int) -> None:
     if announced > room:
         headers = {"Upload-Offset": str(upload.offset)}
         raise Problem(413, "too_large", f"Only {room} bytes more belong to this upload.", headers=headers)
+    if upload.length is None:
+        limits.check_quota(upload.owner, announced)
     limits.check_disk(announced)
 
 

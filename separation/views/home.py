@@ -16,11 +16,14 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from separation import demo, services
-from separation.api.refusals import refusals_on_record
+from separation.api.problems import Problem
+from separation.api.shell import as_problem
 from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
 from separation.options import SeparationOptions
+from separation.uploads import limits
+from separation.uploads.oneshot import take_file
 from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.people import signed_in
@@ -65,9 +68,11 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
     for file in form.cleaned_data["file"]:
         try:
             jobs.append(_separate(request, file, form.cleaned_data["options"]))
-        except ServiceError as error:
-            refused.add(error.http_status)
-            messages.error(request, f"{file.name}: {error.message}")
+        except (Problem, ServiceError) as error:
+            problem = as_problem(error)
+            assert problem is not None
+            refused.add(problem.status)
+            messages.error(request, f"{file.name}: {problem.detail}")
     if not jobs:
         return render(request, "home.html", _context(form), status=refused.pop() if len(refused) == 1 else 422)
     return redirect("job", jobs[0].pk) if len(jobs) == 1 else redirect("jobs")
@@ -75,9 +80,8 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
 
 def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
     user, path, name = signed_in(request), Path(file.temporary_file_path()), file.name or "track"
-    with refusals_on_record(user, name, path):
-        track = services.create_track(user, path, name, move=True)
-    return services.submit(user, track, options)
+    limits.check_creation(user, None)
+    return services.submit(user, take_file(user, path, name), options)
 
 
 @login_required

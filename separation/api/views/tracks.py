@@ -12,15 +12,15 @@ from rest_framework.response import Response
 from separation import services
 from separation.api.base import ApiView
 from separation.api.gate import refuse_when_busy
-from separation.api.idempotency import once
+from separation.api.idempotency import is_answered, once
 from separation.api.multipart import RawBody, Received, received_file
 from separation.api.pagination import Page
 from separation.api.parameters import CURSOR_PARAMETERS, IDEMPOTENCY_KEY, check_known
 from separation.api.problems import not_found
-from separation.api.refusals import refusals_on_record
 from separation.api.serializers import TrackPage, TrackSerializer
 from separation.models import Track
 from separation.uploads import limits
+from separation.uploads.oneshot import take_file
 
 
 def own_track(view: ApiView, track_id: UUID) -> Track:
@@ -58,14 +58,20 @@ class TrackList(ApiView):
     def post(self, request: Request) -> Response:
         """Upload a file in one request. For large files or bad connections use `/api/v1/uploads/` (tus)."""
         refuse_when_busy("upload")
-        limits.check_creation(self.user, None)
-        with received_file(request._request, self.user) as received:
+        with received_file(request._request, self._check) as received:
             mark = [received.sha256, received.name]
             return once(request._request, self.user, mark, lambda: self._create(received))
 
+    def _check(self, size: int) -> None:
+        """What a repeated request sent was counted the first time."""
+        if is_answered(self.request._request, self.user):
+            limits.check_size(size)
+            limits.check_disk(size)
+        else:
+            limits.check_creation(self.user, size)
+
     def _create(self, received: Received) -> Response:
-        with refusals_on_record(self.user, received.name, received.path):
-            track = services.create_track(self.user, received.path, received.name, sha256=received.sha256)
+        track = take_file(self.user, received.path, received.name, sha256=received.sha256)
         track.refresh_from_db()
         location = f"/api/v1/tracks/{track.pk}/"
         return Response(TrackSerializer(track).data, status=201, headers={"Location": location})

@@ -134,3 +134,28 @@ def test_a_file_beyond_the_quota_is_refused(api: Api, settings: Any) -> None:
     settings.QUOTA_BYTES_PER_USER = 100
     response = raw(api, part("file", wav_bytes()) + END)
     assert (response.status_code, code_of(response)) == (413, "quota_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("UPLOAD_CREATIONS_PER_MINUTE", 1), ("UPLOAD_BYTES_PER_DAY", int(1.5 * len(wav_bytes())))]
+)
+def test_files_in_one_request_count_as_uploads(api: Api, settings: Any, limit: str, value: int) -> None:
+    setattr(settings, limit, value)
+    body = part("file", wav_bytes()) + END
+    assert raw(api, body).status_code == 201
+    refused = raw(api, body)
+    assert (refused.status_code, refused.json()["limit_name"]) == (429, limit.lower())
+
+
+def test_a_file_taken_in_one_request_is_on_record_as_an_upload_of_its_tracks_id(api: Api) -> None:
+    track = raw(api, part("file", wav_bytes()) + END).json()
+    told = api("GET", f"/api/v1/uploads/{track['id']}/").json()
+    assert (told["state"], told["track"], told["offset"]) == ("finished", track["id"], track["size"])
+
+
+@pytest.mark.parametrize("limit", ["UPLOAD_CREATIONS_PER_MINUTE", "QUOTA_BYTES_PER_USER", "UPLOAD_BYTES_PER_DAY"])
+def test_a_repeated_request_is_answered_though_a_limit_is_reached(api: Api, settings: Any, limit: str) -> None:
+    body = part("file", wav_bytes()) + END
+    first = raw(api, body, Idempotency_Key="k")
+    setattr(settings, limit, 1)
+    assert raw(api, body, Idempotency_Key="k").json() == first.json()

@@ -64,6 +64,18 @@ def test_hostile_names_are_data(page: Client, name: str) -> None:
     assert track.file.name == f"tracks/{track.pk}/original"
 
 
+@pytest.mark.parametrize(
+    ("limit", "value"), [("UPLOAD_CREATIONS_PER_MINUTE", 1), ("UPLOAD_BYTES_PER_DAY", len(song().read()) * 3 // 2)]
+)
+def test_each_posted_file_counts_as_an_upload(page: Client, settings: Any, limit: str, value: int) -> None:
+    setattr(settings, limit, value)
+    page.post("/", {**CHOSEN, "file": [song("One.wav"), song("Two.wav")]})
+    assert [track.original_name for track in Track.objects.all()] == ["One.wav"]
+    refused = page.post("/", {**CHOSEN, "file": song("Three.wav")})
+    assert refused.status_code == 429 and f"Three.wav: The limit {limit.lower()} is" in refused.content.decode()
+    assert staged() == []
+
+
 def test_options_are_carried_over(page: Client) -> None:
     page.post("/", {**CHOSEN, "preset": "fast", "split": "two", "output": "flac:bits=24", "file": song()})
     options = SeparationJob.objects.get().options

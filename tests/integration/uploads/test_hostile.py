@@ -1,5 +1,6 @@
 """What a tus client should not send: each gets the right 4xx as a problem document, and leaves nothing behind."""
 
+import shutil
 from base64 import b64encode
 from typing import Any
 
@@ -8,8 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from separation.tokens.services import create_token
+from separation.uploads import limits
 from separation.uploads.models import Upload
 from tests.integration.uploads.conftest import BASE, Tus, code_of, staged
+from tests.integration.uploads.sounds import wav_bytes
 
 BAD_LENGTHS = ["-1", "1e9", "+5", "٣", str(2**63), "5, 5", "", "5.0"]
 
@@ -120,6 +123,35 @@ def test_unfinished_uploads_count_against_the_quota(tus: Tus, settings: Any) -> 
     assert tus.create(100).status_code == 201
     response = tus.create(100)
     assert (response.status_code, response.json()["limit_name"]) == (413, "quota_bytes_per_user")
+
+
+@pytest.mark.parametrize("limit", ["QUOTA_BYTES_PER_USER", "UPLOAD_BYTES_PER_DAY"])
+def test_bytes_of_an_unknown_length_are_limited_as_they_come(tus: Tus, settings: Any, limit: str) -> None:
+    setattr(settings, limit, 100)
+    location = tus.create(None, Upload_Defer_Length="1")["Location"]
+    assert tus.patch(location, 0, b"x" * 60).status_code == 204
+    assert tus.patch(location, 60, b"x" * 41).json()["limit_name"] == limit.lower()
+    assert tus.patch(location, 60, b"x" * 40).status_code == 204
+
+
+@pytest.mark.parametrize("limit", ["QUOTA_BYTES_PER_USER", "UPLOAD_BYTES_PER_DAY"])
+def test_a_length_told_late_counts_what_has_arrived_once(tus: Tus, settings: Any, limit: str) -> None:
+    data = wav_bytes()
+    setattr(settings, limit, len(data))
+    location = tus.create(None, Upload_Defer_Length="1")["Location"]
+    tus.patch(location, 0, data[:-100])
+    refused = tus.patch(location, len(data) - 100, b"", Upload_Length=str(len(data) + 1))
+    assert refused.json()["limit_name"] == limit.lower()
+    assert tus.patch(location, len(data) - 100, data[-100:], Upload_Length=str(len(data))).status_code == 204
+
+
+def test_a_length_told_late_asks_for_room_for_the_rest_only(tus: Tus, monkeypatch: Any) -> None:
+    location = tus.create(None, Upload_Defer_Length="1")["Location"]
+    tus.patch(location, 0, b"x" * 90)
+    room = shutil.disk_usage("/")._replace(free=limits.DISK_MARGIN + 10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    assert tus.patch(location, 90, b"", Upload_Length="101").status_code == 507
+    assert tus.patch(location, 90, b"", Upload_Length="100").status_code == 204
 
 
 def test_many_empty_creations_are_stopped_and_leave_no_files(tus: Tus, settings: Any) -> None:
