@@ -1,13 +1,17 @@
 """Access tokens in the admin: made there (the text is shown once), listed, revoked; never edited."""
 
+from typing import Any
+
 from django.contrib import admin, messages
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm, MultipleChoiceField
 from django.http import HttpRequest
 from django.utils import timezone
 
+from separation.errors import ServiceError
 from separation.tokens.models import AccessToken, Scope
-from separation.tokens.services import DEFAULT_SCOPES, create_token
+from separation.tokens.services import DEFAULT_SCOPES, check_token, create_token
 
 
 class NewTokenForm(ModelForm):
@@ -16,6 +20,17 @@ class NewTokenForm(ModelForm):
     class Meta:
         model = AccessToken
         fields = ["user", "name", "scopes", "expires_at"]
+
+    def clean(self) -> dict[str, Any]:
+        """What the service would refuse is said beside the field."""
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        try:
+            check_token(data["user"], data["name"], data["scopes"], data["expires_at"])
+        except ServiceError as error:
+            raise ValidationError({error.field or NON_FIELD_ERRORS: error.message}) from error
+        return data
 
 
 @admin.register(AccessToken)

@@ -29,8 +29,25 @@ def create_token(
     scopes: Iterable[str] = DEFAULT_SCOPES,
     expires_at: datetime | None = None,
 ) -> tuple[AccessToken, str]:
-    """A new token and its text, which can never be read again. Raises `ServiceError` naming the field at fault."""
-    chosen = _checked_scopes(user, scopes)
+    """A new token and its text, which can never be read again. Raises `ServiceError` as `check_token` does."""
+    wanted = set(scopes)
+    check_token(user, name, wanted, expires_at)
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = AccessToken.objects.create(
+        user=user,
+        name=name.strip(),
+        hint=text[: len(PREFIX) + 5],
+        digest=digest(text),
+        scopes=[scope for scope in Scope.values if scope in wanted],
+        expires_at=expires_at,
+    )
+    token.refresh_from_db(fields=["created_at"])
+    return token, text
+
+
+def check_token(user: User, name: str, scopes: Iterable[str], expires_at: datetime | None) -> None:
+    """Raise `ServiceError` naming the field at fault, if any, when the user cannot have such a token now."""
+    _check_scopes(user, set(scopes))
     _check_name(name)
     if expires_at is not None and expires_at <= timezone.now():
         raise ServiceError("invalid_option", "The expiry must lie in the future.", field="expires_at")
@@ -38,17 +55,6 @@ def create_token(
         raise ServiceError(
             "quota_exceeded", f"A user can have {MAX_PER_USER} tokens. Revoke one first.", http_status=409
         )
-    text = PREFIX + secrets.token_urlsafe(32)
-    token = AccessToken.objects.create(
-        user=user,
-        name=name.strip(),
-        hint=text[: len(PREFIX) + 5],
-        digest=digest(text),
-        scopes=chosen,
-        expires_at=expires_at,
-    )
-    token.refresh_from_db(fields=["created_at"])
-    return token, text
 
 
 def list_tokens(user: User) -> QuerySet[AccessToken]:
@@ -80,14 +86,12 @@ def _note_use(token: AccessToken) -> None:
         AccessToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
 
 
-def _checked_scopes(user: User, scopes: Iterable[str]) -> list[str]:
-    wanted = set(scopes)
+def _check_scopes(user: User, wanted: set[str]) -> None:
     if not wanted or not wanted <= set(Scope.values):
         allowed = ", ".join(Scope.values)
         raise ServiceError("invalid_option", f"Scopes are a list of at least one of {allowed}.", field="scopes")
     if Scope.STAFF in wanted and not user.is_staff:
         raise ServiceError("invalid_option", "Only staff can have tokens with the staff scope.", field="scopes")
-    return [scope for scope in Scope.values if scope in wanted]
 
 
 def _check_name(name: str) -> None:

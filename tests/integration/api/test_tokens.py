@@ -87,6 +87,35 @@ def test_the_admin_makes_a_token_and_shows_it_once(db: None) -> None:
     assert text not in client.get("/admin/tokens/accesstoken/").content.decode()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scopes": ["staff"]}, "Only staff can have tokens with the staff scope."),
+        ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "The expiry must lie in the future."),
+        ({"name": "a\u202eb"}, "Give the token a name of 1 to 100 characters."),
+        ({"user": ""}, "This field is required."),
+    ],
+)
+def test_the_admin_says_what_is_wrong_with_a_token(owner: User, change: dict[str, Any], words: str) -> None:
+    page = asked_in_admin({"user": owner.pk, "name": "t", "scopes": ["read"], **change})
+    assert words in page and AccessToken.objects.count() == 0
+
+
+def test_the_admin_says_that_a_user_has_all_the_tokens_there_can_be(owner: User) -> None:
+    for number in range(MAX_PER_USER):
+        create_token(owner, f"t{number}")
+    page = asked_in_admin({"user": owner.pk, "name": "t", "scopes": ["read"]})
+    assert "Revoke one first." in page and AccessToken.objects.count() == MAX_PER_USER
+
+
+def asked_in_admin(body: dict[str, Any]) -> str:
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    response = client.post("/admin/tokens/accesstoken/add/", body)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
 def test_the_admin_revokes(db: None) -> None:
     boss = User.objects.create_superuser("boss")
     token, text = create_token(boss, "t")
