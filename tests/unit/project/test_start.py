@@ -37,6 +37,14 @@ def test_a_bad_memory_setting_stops_the_start_and_is_named(name: str, value: str
     assert name in done.stderr
 
 
+@pytest.mark.parametrize("value", ["", "  "])
+def test_a_host_name_left_empty_is_the_machines_own(value: str, tmp_path: Path) -> None:
+    env = {**os.environ, "HOST_NAME": value, "DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", "from stemsite.settings import HOST_NAME; print(HOST_NAME)"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == socket.gethostname()
+
+
 def test_a_log_line_carries_its_context() -> None:
     record = logging.LogRecord("separation", logging.INFO, "", 0, "started", None, None)
     record.__dict__.update(job="abc", attempt=2)
