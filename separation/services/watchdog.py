@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import psutil
+from django.db import Error as DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -62,9 +63,11 @@ def live_clusters() -> QuerySet[WorkerCluster]:
 
 
 class Watchdog:
-    """Pings this host's cluster and ends it when it has not answered for `patience` seconds.
+    """Pings this host's cluster and ends it when it has answered nothing for `patience` seconds.
 
-    Silence is measured on the monotonic clock of this process: a machine that slept has missed no answer.
+    A ping may be lost with the worker or the database that had it, so one that is not answered is sent again. Silence
+    is measured on the monotonic clock of this process, since a machine that slept has missed no answer, and anew
+    after an outage: where no question can be asked, no answer can be written down.
     """
 
     def __init__(
@@ -82,30 +85,43 @@ class Watchdog:
         self._send_ping, self._clock = send_ping, clock
         self._asked: float | None = None
         self._asked_whom = 0.0
-        self._ask_again = 0.0
+        self._ping_again = 0.0
+        self._looked = clock()
 
     def check(self) -> None:
         """One look. Call it every few seconds."""
+        now = self._clock()  # before the database is asked: if it hangs, so do the answers
+        if now - self._looked > self._patience / 2:
+            self._asked = None
+        self._looked = now
+        try:
+            self._look(now)
+        except DatabaseError:
+            self._asked = None
+            raise
+
+    def _look(self, now: float) -> None:
         cluster = WorkerCluster.objects.filter(host=self.host).first()
         process = process_of(cluster)
         if cluster is None or process is None:
             self._asked = None
         elif self._asked is None or self._asked_whom != cluster.create_time:
-            self._ask(cluster)
-        elif cluster.pinged_at is None:
-            self._heard(cluster)
-        elif self._clock() - self._asked > self._patience:
+            self._ask(cluster, now)
+        elif cluster.pinged_at is not None and now - self._asked > self._patience:
             self._end(process)
+        elif now >= self._ping_again and cluster.pinged_at is None:
+            self._ask(cluster, now)
+        elif now >= self._ping_again:
+            self._ping(now)
 
-    def _ask(self, cluster: WorkerCluster) -> None:
+    def _ask(self, cluster: WorkerCluster, now: float) -> None:
         WorkerCluster.objects.filter(pk=cluster.pk).update(pinged_at=Now())
-        self._asked, self._asked_whom = self._clock(), cluster.create_time
-        self._ask_again = self._asked + self._every
-        self._send_ping(self.host)
+        self._asked, self._asked_whom = now, cluster.create_time
+        self._ping(now)
 
-    def _heard(self, cluster: WorkerCluster) -> None:
-        if self._clock() >= self._ask_again:
-            self._ask(cluster)
+    def _ping(self, now: float) -> None:
+        self._ping_again = now + self._every
+        self._send_ping(self.host)
 
     def _end(self, process: psutil.Process) -> None:
         """SIGTERM first, so that running jobs are requeued; all of it is killed when that does not help."""

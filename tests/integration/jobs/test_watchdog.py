@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import psutil
 import pytest
+from django.db import OperationalError
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
@@ -31,26 +33,78 @@ class Clock:
         return self.now
 
 
-def test_a_cluster_is_pinged_again_only_when_it_has_answered_and_it_is_time() -> None:
+def looks(dog: Watchdog, clock: Clock, *moments: float) -> None:
+    for clock.now in moments:
+        dog.check()
+
+
+def test_a_cluster_that_has_answered_is_pinged_again_when_it_is_time() -> None:
     cluster()
-    sent: list[str] = []
+    sent: list[float] = []
     clock = Clock()
-    dog = Watchdog(host="here", every=20, send_ping=sent.append, clock=clock)
-    for clock.now in (0, 30):
-        dog.check()
-    assert len(sent) == 1
+    dog = Watchdog(host="here", every=20, send_ping=lambda _: sent.append(clock.now), clock=clock)
+    looks(dog, clock, 0)
     watchdog.answered("here")
-    for clock.now in (31, 32):
-        dog.check()
-    assert sent == ["here", "here"]
+    looks(dog, clock, 10, 21, 22)
+    assert sent == [0, 21]
+
+
+def test_a_ping_that_is_not_answered_is_sent_again_since_it_may_be_lost() -> None:
+    row = cluster()
+    sent: list[float] = []
+    clock = Clock()
+    dog = Watchdog(host="here", every=20, send_ping=lambda _: sent.append(clock.now), clock=clock)
+    looks(dog, clock, 0)
+    row.refresh_from_db()
+    asked = row.pinged_at
+    looks(dog, clock, 10, 21, 22)
+    row.refresh_from_db()
+    assert (sent, row.pinged_at) == ([0, 21], asked)
+
+
+class Outage:
+    """Stands in for the queue while the database is away."""
+
+    on = False
+
+    def __call__(self, _: str) -> None:
+        if self.on:
+            raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.fixture
+def idle() -> Iterator[WorkerCluster]:
+    """A cluster that is a process of its own, which may be ended."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield cluster(child.pid)
+    child.kill()
+    child.wait()
+
+
+def test_an_outage_of_the_database_is_no_silence_of_the_cluster(idle: WorkerCluster) -> None:
+    clock, outage = Clock(), Outage()
+    dog = Watchdog(host="here", every=20, patience=90, send_ping=outage, clock=clock)
+    looks(dog, clock, 0)
+    outage.on = True
+    for moment in (30, 60, 90):
+        with pytest.raises(OperationalError):
+            looks(dog, clock, moment)
+    outage.on = False
+    looks(dog, clock, 100, 140, 180)
+    assert process_of(idle) is not None
+
+
+def test_a_watchdog_that_was_held_up_asks_anew(idle: WorkerCluster) -> None:
+    clock = Clock()
+    dog = Watchdog(host="here", patience=90, send_ping=lambda _: None, clock=clock)
+    looks(dog, clock, 0, 200, 240, 280)
+    assert process_of(idle) is not None
 
 
 def silent_for(seconds: float, **options: float) -> None:
     clock = Clock()
     dog = Watchdog(host="here", patience=90, send_ping=lambda _: None, clock=clock, **options)
-    dog.check()
-    clock.now = seconds
-    dog.check()
+    looks(dog, clock, 0, 40, 80, seconds)
 
 
 def test_a_ping_waits_in_the_queue_of_its_host() -> None:
@@ -91,14 +145,11 @@ def test_the_cluster_is_still_recognised_when_the_machines_clock_is_set(monkeypa
     assert process_of(WorkerCluster.objects.get()) is not None
 
 
-def test_a_silent_cluster_is_ended() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    row = cluster(child.pid)
+def test_a_silent_cluster_is_ended(idle: WorkerCluster) -> None:
     silent_for(89)
-    assert process_of(row) is not None
+    assert process_of(idle) is not None
     silent_for(91)
-    assert process_of(row) is None
-    child.wait(timeout=30)
+    assert process_of(idle) is None
 
 
 def test_a_ping_from_before_the_machine_slept_ends_nothing() -> None:
