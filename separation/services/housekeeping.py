@@ -11,15 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
 
 from memory.registration import register_process
 from memory.sampling import Sampler
 from separation import ledger
 from separation.api.idempotency import forget_old as forget_answers
 from separation.services.numbers import number
-from separation.services.reaping import reap
+from separation.services.reaping import reap, sweep_staging, wake_if_needed
 from separation.services.retention import clean_up
 from separation.services.watchdog import Watchdog
 from separation.uploads.housekeeping import expire_uploads
@@ -30,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAP_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
-SLEEP_SECONDS = 10.0
 WATCHDOG_SECONDS = 5.0
 WEBHOOK_SECONDS = 2.0
 UPLOAD_SECONDS = 60.0
@@ -81,30 +82,49 @@ class Housekeeper:
         return min(max(nearest, 0.0), LONGEST_NAP_SECONDS)
 
 
-class AfterSleep:
-    """Holds a chore back for `hold` seconds once the machine has slept: leases ran out meanwhile whose holders
-    could not renew them, and will now. Sleep shows as wall-clock time in which the monotonic clock stood still."""
+def database_time() -> float:
+    """Seconds, by the database's clock. Raises `DatabaseError` when it does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        now = cursor.fetchone()[0]
+    return (now if isinstance(now, datetime) else datetime.fromisoformat(f"{now}+00:00")).timestamp()
+
+
+class AfterOutage:
+    """Holds a chore back for `hold` seconds once no pass has come through for `patience`: leases ran out meanwhile
+    whose holders could not renew them either, and will now.
+
+    Told by the database's clock, by which leases run out, so that an outage, a sleep of the machine and a clock that
+    was set all show.
+    """
 
     def __init__(
         self,
         do: Callable[[], object],
         *,
         hold: float,
-        wall: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        patience: float,
+        now: Callable[[], float] = database_time,
     ) -> None:
-        self._do, self._hold, self._wall, self._clock = do, hold, wall, clock
-        self._offset = wall() - clock()
-        self._until = clock()
+        self._do, self._hold, self._patience, self._now = do, hold, patience, now
+        self._passed: float | None = None
+        self._until = 0.0
 
     def __call__(self) -> None:
-        offset = self._wall() - self._clock()
-        if offset - self._offset > SLEEP_SECONDS:
-            logger.info("the machine slept for %.0f s", offset - self._offset)
-            self._until = self._clock() + self._hold
-        self._offset = offset
-        if self._clock() >= self._until:
+        try:
+            self._pass(self._now())
+        except DatabaseError:
+            self._passed = self._passed or 0.0  # an outage that was there at the start may have lasted for long
+            raise
+
+    def _pass(self, now: float) -> None:
+        since = 0.0 if self._passed is None else now - self._passed
+        if not 0 <= since <= self._patience:
+            logger.warning("leases could not be renewed for a time; they are judged again in %g s", self._hold)
+            self._until = now + self._hold
+        if now >= self._until:
             self._do()
+        self._passed = now
 
 
 def _attempt(chore: Chore) -> None:
@@ -119,8 +139,11 @@ def _attempt(chore: Chore) -> None:
 def default_chores() -> list[Chore]:
     """Everything this host needs done now and again, with its interval in seconds."""
     watchdog, sampler = Watchdog(), Sampler()
+    often, lease = number("REAP_INTERVAL_SECONDS"), number("JOB_LEASE_SECONDS")
     return [
-        Chore("reaping", number("REAP_INTERVAL_SECONDS"), AfterSleep(reap, hold=number("JOB_LEASE_SECONDS"))),
+        Chore("reaping", often, AfterOutage(reap, hold=lease, patience=often + lease / 2)),
+        Chore("sweeping", often, sweep_staging),
+        Chore("waking workers", often, wake_if_needed),
         Chore("memory sampling", LONGEST_NAP_SECONDS, sampler.tick),
         Chore("registering", number("MEMORY_CHECK_INTERVAL"), lambda: register_process("reaper")),
         Chore("watching the worker cluster", WATCHDOG_SECONDS, watchdog.check),

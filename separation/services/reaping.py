@@ -1,7 +1,6 @@
 """Putting right what ended without saying so: lost workers, lost messages, what they left on disk.
 
-Owns one pass over all of it; `manage.py reap` repeats it. Every step is safe to do twice, late, or by several
-hosts at once.
+Owns one pass over each; `manage.py reap` repeats them. Each is safe to do twice, late, or by several hosts at once.
 """
 
 from __future__ import annotations
@@ -25,22 +24,15 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class ReapReport:
-    """What one pass put right."""
+    """How many leases of each had run out."""
 
     jobs: int = 0
     reservations: int = 0
-    folders: int = 0
-    woken: bool = False
 
 
 def reap(limiter: ConcurrentOperationLimiter | None = None) -> ReapReport:
-    """One pass: expired leases, expired reservations, abandoned staging, and a wake-up if jobs wait unnoticed."""
-    return ReapReport(
-        jobs=requeue_lost(),
-        reservations=(limiter or ConcurrentOperationLimiter()).expire(),
-        folders=sweep_staging(),
-        woken=wake_if_needed(),
-    )
+    """One pass over leases: jobs and reservations whose holder renews them no more."""
+    return ReapReport(jobs=requeue_lost(), reservations=(limiter or ConcurrentOperationLimiter()).expire())
 
 
 def requeue_lost() -> int:

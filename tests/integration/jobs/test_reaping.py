@@ -10,8 +10,10 @@ from django_q.models import OrmQ
 
 from memory.models import Reservation
 from separation import states, tasks
-from separation.models import JobState, SeparationJob, Stem
+from separation.models import JobState, SeparationJob, Stem, WorkerCluster
 from separation.services import publishing, reap, staging
+from separation.services.housekeeping import database_time
+from separation.services.reaping import sweep_staging, wake_if_needed
 from separation.services.running import Claimed, JobRunner
 from separation.states import Fence
 
@@ -68,6 +70,7 @@ def test_a_worker_killed_while_publishing_leaves_no_file(files: int, make_job: M
     for name in ("vocals", "drums", "bass", "other")[:files]:
         default_storage.save(f"stems/{job.pk}/1-{name}.wav", ContentFile(b"stray"))
     reap()
+    sweep_staging()
     assert (stored(), staged()) == ([], [])
     assert runner.run_all() == 1
     job.refresh_from_db()
@@ -81,7 +84,7 @@ def test_a_worker_killed_right_after_finishing_leaves_the_finished_job(make_job:
     folder = staging.folder_of(Fence(job.pk, 1))
     folder.mkdir(parents=True)
     kept = stored()
-    assert reap().folders == 1
+    assert sweep_staging() == 1
     assert (stored(), staged()) == (kept, [])
     assert len(kept) == 4
 
@@ -91,13 +94,13 @@ def test_the_folder_of_a_running_attempt_is_left_alone(make_job: MakeJob, runner
     claimed = runner.claim()
     assert claimed is not None
     staging.folder_of(claimed.fence).mkdir(parents=True)
-    assert reap().folders == 0
+    assert sweep_staging() == 0
 
 
 def test_another_hosts_folders_are_left_alone(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
     other = Path(settings.STAGING_DIR) / "jobs" / "elsewhere" / "0" / "1"
     other.mkdir(parents=True)
-    reap()
+    sweep_staging()
     assert other.exists()
 
 
@@ -142,12 +145,12 @@ def test_a_storage_that_fails_half_way_fails_the_job_and_keeps_no_file(
 def test_jobs_that_wait_without_a_message_are_woken_once(make_job: MakeJob) -> None:
     make_job()
     OrmQ.objects.all().delete()
-    assert [reap().woken for _ in range(3)] == [True, False, False]
+    assert [wake_if_needed() for _ in range(3)] == [True, False, False]
     assert OrmQ.objects.count() == 1
 
 
 def test_no_message_is_sent_when_nothing_waits() -> None:
-    assert reap().woken is False
+    assert wake_if_needed() is False
     assert not OrmQ.objects.exists()
 
 
@@ -164,3 +167,9 @@ def test_messages_taken_by_clusters_that_are_gone_are_forgotten() -> None:
     tasks.send_wake()
     assert tasks.forget_taken() == 1
     assert OrmQ.objects.count() == 1
+
+
+def test_the_databases_clock_is_the_one_that_its_rows_are_written_by() -> None:
+    row = WorkerCluster.objects.create(host="here", pid=1, create_time=0.0)
+    row.refresh_from_db()
+    assert abs(database_time() - row.started_at.timestamp()) < 60

@@ -16,6 +16,7 @@ from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.services import cancel, costs, delete_job, disk, reap, retry, stopping
+from separation.services.reaping import sweep_staging
 from separation.services.running import JobRunner
 from separation.services.submission import parse_options
 
@@ -379,6 +380,7 @@ def test_a_database_that_fails_at_the_last_step_loses_neither_job_nor_files(
     assert len(stored()) == 4
     SeparationJob.objects.update(lease_expires_at=states.from_now(-1))
     reap()
+    sweep_staging()
     assert (stored(), staged()) == ([], [])
     runner.run_all()
     job.refresh_from_db()

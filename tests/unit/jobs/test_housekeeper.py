@@ -1,8 +1,9 @@
 """The loop of chores: each when it is due, and one that fails keeps no other from its turn."""
 
+import pytest
 from django.db import OperationalError
 
-from separation.services.housekeeping import AfterSleep, Chore, Housekeeper
+from separation.services.housekeeping import AfterOutage, Chore, Housekeeper
 
 
 class Clock:
@@ -47,9 +48,83 @@ def test_a_stopped_housekeeper_begins_no_further_chore() -> None:
     assert done == []
 
 
-def test_leases_are_not_judged_right_after_the_machine_slept() -> None:
-    wall, clock, done = Clock(), Clock(), []
-    chore = AfterSleep(lambda: done.append(clock.now), hold=60, wall=wall, clock=clock)
-    for wall.now, clock.now in ((5, 5), (3600, 10), (3640, 50), (3661, 71), (3666, 76)):
-        chore()
-    assert done == [5, 71, 76]
+class Database:
+    """Stands in for one with leases: its clock, and whether it answers."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.answers = True
+        self.judged: list[float] = []
+
+    def time(self) -> float:
+        if not self.answers:
+            raise OperationalError("server closed the connection unexpectedly")
+        return self.now
+
+    def judge(self) -> None:
+        self.judged.append(self.time())
+
+    def after_outage(self) -> AfterOutage:
+        return AfterOutage(self.judge, hold=60, patience=35, now=self.time)
+
+    def passes(self, chore: AfterOutage, *moments: float) -> list[float]:
+        """What is judged in passes at these moments."""
+        self.judged = []
+        for self.now in moments:
+            if self.answers:
+                chore()
+            else:
+                with pytest.raises(OperationalError):
+                    chore()
+        return self.judged
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+def test_leases_are_judged_in_each_pass_of_a_database_that_answers(database: Database) -> None:
+    assert database.passes(database.after_outage(), 1000, 1005, 1039) == [1000, 1005, 1039]
+
+
+def test_leases_are_not_judged_right_after_an_outage(database: Database) -> None:
+    chore = database.after_outage()
+    database.passes(chore, 1000)
+    database.answers = False
+    database.passes(chore, 1005, 1050)
+    database.answers = True
+    assert database.passes(chore, 1055, 1085, 1114, 1116) == [1116]
+
+
+def test_an_outage_while_judging_is_held_back_counts_again(database: Database) -> None:
+    chore = database.after_outage()
+    database.passes(chore, 1000, 1100)
+    database.answers = False
+    database.passes(chore, 1105, 1155)
+    database.answers = True
+    assert database.passes(chore, 1162, 1190, 1221, 1223) == [1223]
+
+
+def test_an_outage_from_before_the_start_counts(database: Database) -> None:
+    chore = database.after_outage()
+    database.answers = False
+    database.passes(chore, 1000)
+    database.answers = True
+    assert database.passes(chore, 1005, 1035, 1066) == [1066]
+
+
+def test_leases_are_not_judged_right_after_the_machine_slept_or_the_clock_was_set(database: Database) -> None:
+    chore = database.after_outage()
+    database.passes(chore, 5, 10)
+    assert database.passes(chore, 3600, 3630, 3661) == [3661]
+    assert database.passes(chore, 1000, 1030, 1061) == [1061]
+
+
+def test_a_short_outage_holds_nothing_back(database: Database) -> None:
+    chore = database.after_outage()
+    database.passes(chore, 1000)
+    database.answers = False
+    database.passes(chore, 1005, 1010)
+    database.answers = True
+    assert database.passes(chore, 1015) == [1015]
