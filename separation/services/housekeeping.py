@@ -1,7 +1,7 @@
 """The chores of a host, and the loop that does each when it is due.
 
-Owns their pace; each chore is another module's. One that fails for want of the database or the disk is tried again
-at its next turn.
+Owns their pace, and the threads of those that may take long; each chore is another module's. One that fails for want
+of the database or the disk is tried again at its next turn.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, connections
 
 from memory.registration import register_process
 from memory.sampling import Sampler
 from separation import ledger
 from separation.api.idempotency import forget_old as forget_answers
+from separation.services import staging
 from separation.services.numbers import number
 from separation.services.reaping import reap, sweep_staging, wake_if_needed
 from separation.services.retention import clean_up
 from separation.services.watchdog import Watchdog
 from separation.uploads.housekeeping import expire_uploads
-from separation.webhooks.services import deliver_in_background
+from separation.webhooks.services import deliver_all, is_due
 from separation.webhooks.services import forget_old as forget_deliveries
 
 logger = logging.getLogger(__name__)
@@ -35,16 +37,23 @@ CLEANUP_SECONDS = 3600.0
 WATCHDOG_SECONDS = 5.0
 WEBHOOK_SECONDS = 2.0
 UPLOAD_SECONDS = 60.0
+STOP_SECONDS = 5.0
 
 
 @dataclass
 class Chore:
-    """Something done every `every` seconds; `due` is on the loop's clock."""
+    """Something done every `every` seconds; `due` is on the loop's clock.
+
+    What reads, sends or lists files, or waits for somebody, is `slow`: a thread does it, which is begun when there is
+    something `wanted` and the last one has ended.
+    """
 
     name: str
     every: float
     do: Callable[[], object]
     due: float = 0.0
+    slow: bool = False
+    wanted: Callable[[], bool] = lambda: True
 
 
 class Housekeeper:
@@ -61,6 +70,7 @@ class Housekeeper:
         self._clock = clock
         self._stopped = threading.Event()
         self._nap = nap or self._stopped.wait
+        self._threads: dict[str, threading.Thread] = {}
 
     def stop(self, *_: object) -> None:
         self._stopped.set()
@@ -69,13 +79,31 @@ class Housekeeper:
         while not self._stopped.is_set():
             self.turn()
             self._nap(self._until_next())
+        self.join(STOP_SECONDS)
 
     def turn(self) -> None:
-        """Do what is due now."""
+        """Do what is due now, and begin what is slow."""
         for chore in self.chores:
             if self._clock() >= chore.due and not self._stopped.is_set():
                 chore.due = self._clock() + chore.every
-                _attempt(chore)
+                _attempt(chore, partial(self._begin, chore) if chore.slow else chore.do)
+
+    def once(self) -> None:
+        """Do everything now, one after the other."""
+        for chore in self.chores:
+            _attempt(chore, chore.do)
+
+    def join(self, seconds: float) -> None:
+        """Give slow chores this long to end. What is cut off is put right after the next start, as after a crash."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _begin(self, chore: Chore) -> None:
+        last = self._threads.get(chore.name)
+        if (last is None or not last.is_alive()) and chore.wanted():
+            self._threads[chore.name] = threading.Thread(target=_work, args=(chore,), name=chore.name, daemon=True)
+            self._threads[chore.name].start()
 
     def _until_next(self) -> float:
         nearest = min((chore.due for chore in self.chores), default=0.0) - self._clock()
@@ -127,9 +155,17 @@ class AfterOutage:
         self._passed = now
 
 
-def _attempt(chore: Chore) -> None:
+def _work(chore: Chore) -> None:
+    """A slow chore's thread."""
     try:
-        chore.do()
+        _attempt(chore, chore.do)
+    finally:
+        connections.close_all()
+
+
+def _attempt(chore: Chore, do: Callable[[], object]) -> None:
+    try:
+        do()
     except (DatabaseError, OSError):
         logger.exception("%s failed; it is tried again in %g s", chore.name, chore.every)
     finally:
@@ -142,14 +178,14 @@ def default_chores() -> list[Chore]:
     often, lease = number("REAP_INTERVAL_SECONDS"), number("JOB_LEASE_SECONDS")
     return [
         Chore("reaping", often, AfterOutage(reap, hold=lease, patience=often + lease / 2)),
-        Chore("sweeping", often, sweep_staging),
         Chore("waking workers", often, wake_if_needed),
         Chore("memory sampling", LONGEST_NAP_SECONDS, sampler.tick),
         Chore("registering", number("MEMORY_CHECK_INTERVAL"), lambda: register_process("reaper")),
         Chore("watching the worker cluster", WATCHDOG_SECONDS, watchdog.check),
-        Chore("delivering webhooks", WEBHOOK_SECONDS, deliver_in_background),
-        Chore("ending uploads", UPLOAD_SECONDS, expire_uploads),
-        Chore("cleaning up", CLEANUP_SECONDS, clean_up),
+        Chore("sweeping", often, sweep_staging, slow=True, wanted=staging.is_abandoned),
+        Chore("delivering webhooks", WEBHOOK_SECONDS, deliver_all, slow=True, wanted=is_due),
+        Chore("ending uploads", UPLOAD_SECONDS, expire_uploads, slow=True),
+        Chore("cleaning up", CLEANUP_SECONDS, clean_up, slow=True),
         Chore("forgetting submissions", CLEANUP_SECONDS, ledger.forget_old),
         Chore("forgetting answers", CLEANUP_SECONDS, forget_answers),
         Chore("forgetting deliveries", CLEANUP_SECONDS, forget_deliveries),

@@ -139,6 +139,11 @@ def abandoned() -> Iterator[tuple[Fence, Path]]:
                 yield fence or Fence(UUID(int=0), 0), folder
 
 
+def is_abandoned() -> bool:
+    """Whether there is such a folder."""
+    return next(abandoned(), None) is not None
+
+
 def _folders(parent: Path) -> list[Path]:
     return sorted(entry for entry in parent.iterdir() if entry.is_dir()) if parent.is_dir() else []
 

@@ -1,7 +1,7 @@
 """Endpoints and the delivery of messages to them: signed, tried again with growing pauses, logged.
 
 `deliver_due` is called by whoever runs regularly; each message is claimed by a conditional UPDATE, so several
-may call it at once. `deliver_in_background` does it without holding up the caller.
+may call it at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -39,7 +37,6 @@ KEPT = timedelta(days=30)
 LONGEST_URL = 2000
 Post = Callable[..., int]
 logger = logging.getLogger(__name__)
-_worker: threading.Thread | None = None
 
 
 def check_url(url: object) -> str:
@@ -130,24 +127,15 @@ def deliver_due(limit: int = 20, *, post: Post = sending.post) -> int:
     return tried
 
 
-def deliver_in_background() -> bool:
-    """Starts delivering what is due in a thread, unless one is at it. Returns whether it did."""
-    global _worker
-    if _worker is not None and _worker.is_alive():
-        return False
-    if not Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now()).exists():
-        return False
-    _worker = threading.Thread(target=_deliver_all, name="webhooks", daemon=True)
-    _worker.start()
-    return True
+def deliver_all() -> None:
+    """Sends what is due until nothing is."""
+    while deliver_due():
+        pass
 
 
-def _deliver_all() -> None:
-    try:
-        while deliver_due():
-            pass
-    finally:
-        connection.close()
+def is_due() -> bool:
+    """Whether the time of a message has come."""
+    return Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now()).exists()
 
 
 def forget_old() -> int:

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         keeper = Housekeeper(default_chores())
         if options["once"]:
-            keeper.turn()
+            keeper.once()
             return
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, keeper.stop)

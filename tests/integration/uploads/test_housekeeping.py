@@ -4,7 +4,9 @@ import os
 import time
 from datetime import timedelta
 
+import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.utils import timezone
 
 from separation.models import Track
@@ -74,3 +76,11 @@ def test_files_that_no_upload_knows_go_once_they_are_old(tus: Tus) -> None:
         os.utime(path, (time.time() - 7200,) * 2)
     assert remove_strays() == 1
     assert staged() == sorted([known, young])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_pass_of_the_housekeeper_has_ended_them_when_it_returns(tus: Tus) -> None:
+    tus.create(10, b"abcd")
+    age(Upload.objects.get(), 1)
+    call_command("reap", "--once")
+    assert Upload.objects.get().state == UploadState.EXPIRED

@@ -1,5 +1,9 @@
 """The loop of chores: each when it is due, and one that fails keeps no other from its turn."""
 
+import threading
+import time
+from collections.abc import Iterator
+
 import pytest
 from django.db import OperationalError
 
@@ -46,6 +50,87 @@ def test_a_stopped_housekeeper_begins_no_further_chore() -> None:
     house.chores = [Chore("stop", 1, house.stop), Chore("b", 1, lambda: done.append("b"))]
     house.run()
     assert done == []
+
+
+class Slow:
+    """A chore that goes on until it may end."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.may_end = threading.Event()
+        self.threads: list[threading.Thread] = []
+        self.fails = fails
+
+    def __call__(self) -> None:
+        self.threads.append(threading.current_thread())
+        self.may_end.wait(30)
+        if self.fails:
+            raise OperationalError("locked")
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.may_end.set()
+    for thread in slow.threads:
+        thread.join()
+
+
+def test_a_slow_chore_holds_up_no_other(slow: Slow) -> None:
+    clock, done = Clock(), []
+    both = keeper(clock, Chore("slow", 1, slow, slow=True), Chore("b", 1, lambda: done.append("b")))
+    for clock.now in (0, 1):
+        both.turn()
+    assert (done, slow.may_end.is_set()) == (["b", "b"], False)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_slow_chore_is_begun_again_only_when_it_has_ended(slow: Slow, fails: bool) -> None:
+    clock, slow.fails = Clock(), fails
+    house = keeper(clock, Chore("slow", 1, slow, slow=True))
+    for clock.now in (0, 1):
+        house.turn()
+    slow.may_end.set()
+    house.join(30)
+    assert len(slow.threads) == 1
+    clock.now = 2
+    house.turn()
+    house.join(30)
+    assert len(slow.threads) == 2
+
+
+def test_a_slow_chore_is_not_begun_while_there_is_nothing_to_do(slow: Slow) -> None:
+    wanted = False
+    clock = Clock()
+    house = keeper(clock, Chore("slow", 1, slow, slow=True, wanted=lambda: wanted))
+    house.turn()
+    assert slow.threads == []
+    wanted, clock.now = True, 1
+    house.turn()
+    slow.may_end.set()
+    house.join(30)
+    assert len(slow.threads) == 1
+
+
+def test_a_housekeeper_that_is_stopped_lets_slow_chores_end() -> None:
+    ended: list[str] = []
+    clock = Clock()
+    house = keeper(clock)
+
+    def slow() -> None:
+        time.sleep(0.3)
+        ended.append("slow")
+
+    house.chores = [Chore("slow", 1, slow, slow=True), Chore("stop", 1, house.stop)]
+    house.run()
+    assert ended == ["slow"]
+
+
+def test_once_everything_is_done_by_the_caller() -> None:
+    threads: list[threading.Thread] = []
+    slow = Chore("slow", 1, lambda: threads.append(threading.current_thread()), slow=True, wanted=lambda: False)
+    keeper(Clock(), slow).once()
+    assert threads == [threading.current_thread()]
 
 
 class Database:
