@@ -11,6 +11,7 @@ import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import IO, Any, cast
 
 from boto3.exceptions import Boto3Error
@@ -123,3 +124,7 @@ class FrugalS3Storage(S3Storage):
         with as_os_errors(path):
             folders, files = super().listdir(path)
         return folders, files
+
+    def get_modified_time(self, name: str) -> datetime:
+        with as_os_errors(name):
+            return cast(datetime, super().get_modified_time(name))

@@ -35,9 +35,9 @@ def publish(
 ) -> None:
     """Store what the engine wrote to `folder` and finish the job.
 
-    Raises `ServiceError` (engine_crashed, disk_full, storage_failed) and `FenceLostError`; nothing is left in
-    storage then. When the database fails nobody can tell whether the job was finished: its error goes through, and
-    the files stay for `sweep` to judge.
+    Raises `ServiceError` (engine_crashed, disk_full, storage_failed) and `FenceLostError`; nothing is left in storage
+    then but what it refuses to delete, which `retention.remove_orphans` finds later. When the database fails nobody
+    can tell whether the job was finished: its error goes through, and the files stay for `sweep` to judge.
     """
     outputs = check_outputs(result, SeparationOptions.parse(job.options), folder)
     storage = Stem._meta.get_field("file").storage

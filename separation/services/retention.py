@@ -1,19 +1,20 @@
 """What is deleted by age, and files that no row knows.
 
 Owns the rules of RETENTION_DAYS_TRACKS and RETENTION_DAYS_STEMS (0: kept until somebody deletes them) and the
-sweep for files whose row was never written because a machine went down in between.
+sweep for files whose row was never written because a machine went down in between, or whose storage failed when they
+were to be removed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from django.core.files.storage import Storage
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -75,21 +76,36 @@ def _delete_each(rows: QuerySet[Track] | QuerySet[Stem]) -> int:
 
 
 def remove_orphans() -> Iterator[str]:
-    """Delete, and name, files of tracks and jobs that do not exist, once they are a day old."""
-    tracks = Track._meta.get_field("file").storage
-    stems = Stem._meta.get_field("file").storage
-    yield from _orphans(tracks, "tracks", Track)
-    yield from _orphans(stems, "stems", SeparationJob)
+    """Delete, and name, files that no row of their track or job knows, once they are a day old."""
+    yield from _orphans("tracks", Track.objects.all(), "pk", _gone_tracks)
+    yield from _orphans("stems", Stem.objects.all(), "job", _untidy_jobs)
 
 
-def _orphans(storage: Storage, parent: str, model: type[Track] | type[SeparationJob]) -> Iterator[str]:
+def _orphans(
+    parent: str, rows: QuerySet[Track] | QuerySet[Stem], key: str, suspects: Callable[[list[UUID]], set[UUID]]
+) -> Iterator[str]:
+    """Files in the folders of suspects. Files are listed before rows, which are written after their files."""
+    storage = rows.model._meta.get_field("file").storage
     for names in _batches(_folders(storage, parent)):
-        known = set(model._default_manager.filter(pk__in=names).values_list("pk", flat=True))
-        for key in (key for key in names if key not in known):
-            for name in _old_files(storage, f"{parent}/{key}"):
+        for suspect in sorted(suspects(names)):
+            old = _old_files(storage, f"{parent}/{suspect}")
+            known = set(rows.filter(**{key: suspect}).values_list("file", flat=True))
+            for name in (name for name in old if name not in known):
                 logger.warning("removing %s: no row knows it", name)
                 storing.remove(storage, [name])
                 yield name
+
+
+def _gone_tracks(keys: list[UUID]) -> set[UUID]:
+    return set(keys).difference(Track.objects.filter(pk__in=keys).values_list("pk", flat=True))
+
+
+def _untidy_jobs(keys: list[UUID]) -> set[UUID]:
+    """Jobs that are gone, and those that may have left more than their stems: files of an attempt that failed, or
+    of stems that were deleted, could not be removed then. Not while one runs: its files come before their rows."""
+    jobs = SeparationJob.objects.filter(pk__in=keys)
+    tidy = jobs.filter(Q(state=JobState.RUNNING) | Q(attempt_number=1, stems__isnull=False))
+    return set(keys).difference(tidy.values_list("pk", flat=True))
 
 
 def _folders(storage: Storage, parent: str) -> Iterator[UUID]:
@@ -105,9 +121,12 @@ def _folders(storage: Storage, parent: str) -> Iterator[UUID]:
 
 
 def _old_files(storage: Storage, folder: str) -> list[str]:
-    _, names = storage.listdir(folder)
     limit = timezone.now() - ORPHAN_AGE
-    return [f"{folder}/{name}" for name in names if storage.get_modified_time(f"{folder}/{name}") < limit]
+    try:
+        names = [f"{folder}/{name}" for name in storage.listdir(folder)[1]]
+        return [name for name in names if storage.get_modified_time(name) < limit]
+    except FileNotFoundError:  # somebody deletes it at this moment
+        return []
 
 
 def _batches(keys: Iterator[UUID]) -> Iterator[list[UUID]]:

@@ -66,7 +66,7 @@ def local_path(storage: Storage, name: str) -> Path | None:
 
 
 def remove(storage: Storage, names: Iterable[str]) -> None:
-    """Delete files; one that cannot be deleted is logged and left to the sweeper."""
+    """Delete files; one that cannot be deleted is logged and left to `retention.remove_orphans`."""
     for name in names:
         try:
             storage.delete(name)

@@ -1,16 +1,22 @@
 """What age deletes, and what it spares."""
 
+import errno
 import os
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from separation.models import SeparationJob, Stem, Track
+from separation import states
+from separation.models import JobState, SeparationJob, Stem, Track
+from separation.services import retry
 from separation.services.retention import clean_up
 from separation.services.running import JobRunner
 
@@ -18,6 +24,25 @@ from .conftest import MakeJob, MakeTrack, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LONG_AGO = timezone.now() - timedelta(days=40)
+
+
+def let_two_days_pass() -> None:
+    """For every file in storage."""
+    then = time.time() - 2 * 86400
+    for path in Path(settings.MEDIA_ROOT).rglob("*"):
+        os.utime(path, (then, then))
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Storage that deletes nothing; calling it ends that."""
+
+    def refuse(name: str) -> None:
+        raise OSError(errno.EIO, "storage is away", name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(default_storage, "delete", refuse)
+        yield patch.undo
 
 
 def test_nothing_is_deleted_unless_a_retention_is_set(make_job: MakeJob, runner: JobRunner) -> None:
@@ -54,13 +79,11 @@ def test_old_stems_go_and_their_job_stays_in_the_history(make_job: MakeJob, runn
     assert (SeparationJob.objects.count(), Stem.objects.count(), stored()) == (1, 0, [])
 
 
-def test_files_that_no_row_knows_go_when_they_are_a_day_old(make_track: MakeTrack, settings) -> None:  # type: ignore[no-untyped-def]
+def test_files_that_no_row_knows_go_when_they_are_a_day_old(make_track: MakeTrack) -> None:
     track = make_track()
     for name in ("tracks/00000000-0000-0000-0000-000000000001/original", "stems/not-ours/x.wav"):
         default_storage.save(name, ContentFile(b"x"))
-    old = time.time() - 2 * 86400
-    for path in Path(settings.MEDIA_ROOT).rglob("*"):
-        os.utime(path, (old, old))
+    let_two_days_pass()
     default_storage.save("tracks/00000000-0000-0000-0000-000000000002/original", ContentFile(b"new"))
     assert clean_up().orphans == 1
     assert set(stored("")) == {
@@ -68,3 +91,72 @@ def test_files_that_no_row_knows_go_when_they_are_a_day_old(make_track: MakeTrac
         "tracks/00000000-0000-0000-0000-000000000002/original",
         track.file.name,
     }
+
+
+def test_stems_that_a_failed_attempt_could_not_take_back_go_a_day_later(
+    make_job: MakeJob,
+    runner: JobRunner,
+    read_only: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, save = make_job(), default_storage.save
+
+    def fail_at_the_third(name: str, content: File) -> str:
+        if len(stored()) == 2:
+            raise OSError(errno.EIO, "storage is away", name)
+        return save(name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(default_storage, "save", fail_at_the_third)
+        runner.run_all()
+    read_only()
+    job.refresh_from_db()
+    assert (job.reason, len(stored()), clean_up().orphans) == ("storage_failed", 2, 0)
+    let_two_days_pass()
+    assert (clean_up().orphans, stored()) == (2, [])
+
+
+def test_what_a_failed_attempt_left_goes_from_beside_the_stems_of_a_later_one(
+    make_job: MakeJob, runner: JobRunner
+) -> None:
+    job = make_job("exit 1")
+    runner.run_all()
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+    default_storage.save(f"stems/{job.pk}/1-bass.wav", ContentFile(b"stray"))
+    default_storage.delete(job.track.file.name)
+    default_storage.save(job.track.file.name, ContentFile(b""))
+    retry(job)
+    runner.run_all()
+    let_two_days_pass()
+    assert clean_up().orphans == 1
+    assert stored() == sorted(Stem.objects.values_list("file", flat=True))
+    assert len(stored()) == 4
+
+
+def test_old_stems_whose_files_could_not_be_deleted_go_a_pass_later(
+    make_job: MakeJob,
+    runner: JobRunner,
+    read_only: Callable[[], None],
+    settings,  # type: ignore[no-untyped-def]
+) -> None:
+    settings.RETENTION_DAYS_STEMS = 30
+    make_job()
+    runner.run_all()
+    SeparationJob.objects.update(finished_at=LONG_AGO)
+    let_two_days_pass()
+    clean_up()
+    assert (Stem.objects.count(), len(stored())) == (0, 4)
+    read_only()
+    assert (clean_up().orphans, stored()) == (4, [])
+
+
+def test_files_of_a_job_that_runs_stay_however_old(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    claimed = runner.claim()
+    assert claimed is not None
+    default_storage.save(f"stems/{claimed.job.pk}/1-bass.wav", ContentFile(b"no row yet"))
+    let_two_days_pass()
+    assert clean_up().orphans == 0
+    states.fail(claimed.fence, reason="engine_crashed")
+    assert clean_up().orphans == 1

@@ -98,6 +98,12 @@ def test_a_storage_that_refuses_is_a_storage_that_failed(tus: Tus, bucket: Bucke
     assert refused.value.errno == errno.EIO
 
 
+def test_the_age_of_a_file_that_storage_does_not_tell_is_a_failure_of_storage(bucket: Bucket, storage: Storage) -> None:
+    bucket.broken = True
+    with pytest.raises(OSError, match="403"):
+        storage.get_modified_time("x")
+
+
 def test_an_upload_that_storage_refused_is_kept_and_goes_over_later(tus: Tus, bucket: Bucket) -> None:
     data = wav_bytes()
     location = tus.create(len(data), data[:1000])["Location"]
