@@ -8,12 +8,15 @@ user's systemd. The supervisor works without either; a wall makes overshoot impo
 import contextlib
 import functools
 import os
+import pwd
 import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from memory.policy import KILL_FRACTION
@@ -22,12 +25,15 @@ from memory.probes.oom import counter
 
 REMOVE_SECONDS = 1.0
 TRIAL_SECONDS = 5.0
+BUS_VARIABLES = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""By which systemd-run finds the systemd of its user."""
 
 
 class Wall(Protocol):
     """A memory limit that the kernel itself enforces on everything started inside it.
 
-    `prefix` goes before the program's own arguments; `cgroup` is a folder that the program joins before it starts.
+    `prefix` goes before the program's own arguments and needs the variables of `environment`, which the program
+    itself doesn't get; `cgroup` is a folder that the program joins before it starts.
     """
 
     @property
@@ -35,6 +41,9 @@ class Wall(Protocol):
 
     @property
     def prefix(self) -> tuple[str, ...]: ...
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
 
     @property
     def cgroup(self) -> str | None: ...
@@ -51,6 +60,7 @@ class CgroupWall:
 
     name = "cgroup2"
     prefix: tuple[str, ...] = ()
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -90,21 +100,37 @@ class CgroupWall:
             time.sleep(0.02)
 
 
+@dataclass(frozen=True)
+class ScopeManager:
+    """A systemd that makes scopes: the command that asks it, and the variables by which that command finds it."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class ScopeWall:
     """A transient systemd scope. It vanishes with its last process, so its kills are seen in the machine's count."""
 
     name = "systemd_scope"
     cgroup: str | None = None
 
-    def __init__(self, manager: tuple[str, ...], memory_bytes: int) -> None:
+    def __init__(self, manager: ScopeManager, memory_bytes: int) -> None:
         properties = ("-p", f"MemoryMax={memory_bytes}", "-p", "MemorySwapMax=0")
-        self.prefix: tuple[str, ...] = (*manager, "--scope", "--quiet", "--collect", *properties, "--")
+        ask = (*manager.command, "--scope", "--quiet", "--collect", *properties, "--")
+        self.environment = manager.environment
+        self.prefix: tuple[str, ...] = (*ask, *_without(manager.environment))
 
     def kills(self) -> int:
         return 0
 
     def close(self) -> None:
         pass
+
+
+def _without(names: Iterable[str]) -> tuple[str, ...]:
+    """Goes before a program that shall not get these variables."""
+    unset = tuple(argument for name in names for argument in ("-u", name))
+    return ("env", *unset) if unset else ()
 
 
 def open_wall(memory_bytes: int, label: str) -> Wall | None:
@@ -114,9 +140,9 @@ def open_wall(memory_bytes: int, label: str) -> Wall | None:
 
 
 def build_wall(
-    memory_bytes: int, group: Callable[[], Path | None], scope: Callable[[], tuple[str, ...] | None]
+    memory_bytes: int, group: Callable[[], Path | None], scope: Callable[[], ScopeManager | None]
 ) -> Wall | None:
-    """`group` finds a delegated cgroup, `scope` the command of a systemd that grants scopes. The wall stands where
+    """`group` finds a delegated cgroup, `scope` a systemd that grants scopes. The wall stands where
     the supervisor would kill outright, so that an orderly end comes first."""
     size = int(memory_bytes * KILL_FRACTION)
     parent = group()
@@ -171,20 +197,56 @@ def _offers_memory(folder: Path) -> bool:
 
 
 @functools.cache
-def scope_manager() -> tuple[str, ...] | None:
-    """The command that makes scopes, tried out once per process; None where systemd doesn't run or refuses."""
-    program = shutil.which("systemd-run")
-    user = os.geteuid() != 0
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent") if user else "/run") / "systemd"
-    if program is None or not (runtime / "private").exists():
+def scope_manager() -> ScopeManager | None:
+    """The systemd that makes scopes for this service; asked once per process."""
+    return find_scope_manager(Path("/"), os.geteuid(), os.environ)
+
+
+def find_scope_manager(root: Path, uid: int, environ: Mapping[str, str]) -> ScopeManager | None:
+    """The machine's systemd for root, else the user's own, tried out; None where it doesn't run, or refuses."""
+    program = shutil.which("systemd-run", path=environ.get("PATH"))
+    if program is None:
         return None
-    manager = (program, "--user") if user else (program,)
-    return manager if _grants_scopes(manager) else None
+    manager = _of_user(program, root, uid, environ) if uid else _of_machine(program, root)
+    return manager if manager is not None and _grants_scopes(manager) else None
 
 
-def _grants_scopes(manager: tuple[str, ...]) -> bool:
-    trial = [*ScopeWall(manager, 1 << 30).prefix, "true"]
+def _of_machine(program: str, root: Path) -> ScopeManager | None:
+    return ScopeManager((program,)) if _listens(root / "run") else None
+
+
+def _of_user(program: str, root: Path, uid: int, environ: Mapping[str, str]) -> ScopeManager | None:
+    if not _listens(Path(environ.get("XDG_RUNTIME_DIR", "/nonexistent"))) or not _outlives(root, uid):
+        return None
+    return ScopeManager((program, "--user"), {name: environ[name] for name in BUS_VARIABLES if name in environ})
+
+
+def _listens(runtime: Path) -> bool:
+    return os.access(runtime / "systemd" / "private", os.F_OK)  # of another user: no, where exists() would raise
+
+
+def _outlives(root: Path, uid: int) -> bool:
+    """Whether the user's systemd ends no sooner than this service: it lingers, or the service is part of it.
+
+    Otherwise it goes at the last logout, and all its scopes with it, while a service in tmux or nohup lives on.
+    """
+    unit = f"user@{uid}.service"
+    return any(unit in hierarchy.own.parts for hierarchy in hierarchies(root)) or _lingers(root, uid)
+
+
+def _lingers(root: Path, uid: int) -> bool:
+    """As `loginctl enable-linger` sets it."""
+    with contextlib.suppress(KeyError):  # a user without a name
+        return os.access(root / "var/lib/systemd/linger" / pwd.getpwuid(uid).pw_name, os.F_OK)
+    return False
+
+
+def _grants_scopes(manager: ScopeManager) -> bool:
+    """Tried with the wall's own variables and no others: what works so, works whatever an operation is given."""
+    wall = ScopeWall(manager, 1 << 30)
+    trial, env = [*wall.prefix, "true"], dict(wall.environment)
     try:
-        return subprocess.run(trial, capture_output=True, timeout=TRIAL_SECONDS, check=False).returncode == 0
+        done = subprocess.run(trial, env=env, capture_output=True, timeout=TRIAL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
+    return done.returncode == 0

@@ -92,7 +92,7 @@ class ProcessResourceManager:
         kills_before = self._oom_kills()
         with Operation([*prefix, *argv], limits, self._config(limits, wall), callbacks) as operation:
             try:
-                operation.start(cwd, env)
+                operation.start(cwd, _environment(env, wall))
             except OSError as error:
                 evidence = Evidence(limits, start_error=f"{error.filename or argv[0]}: {error.strerror}")
             else:
@@ -151,6 +151,13 @@ class ProcessResourceManager:
                 on_warning(used)
 
         return warn
+
+
+def _environment(env: Mapping[str, str] | None, wall: Wall | None) -> Mapping[str, str] | None:
+    """`env`, and what the wall's prefix needs; None stands for this process's own."""
+    if wall is None or not wall.environment:
+        return env
+    return {**(os.environ if env is None else env), **wall.environment}
 
 
 def default_poll_seconds() -> float:

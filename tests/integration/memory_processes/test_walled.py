@@ -1,12 +1,14 @@
 """Operations inside a wall. The kernel's part is played by plain files and a stand-in for systemd-run."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from memory.processes import EndReason, ProcessResourceManager
-from memory.walls import CgroupWall, ScopeWall
+from memory.processes import EndReason, OperationLimits, ProcessResourceManager
+from memory.walls import CgroupWall, build_wall, find_scope_manager
 from tests.integration.memory_processes.conftest import Lab
+from tests.unit.memory_processes import trees
 
 DIES_AT_THE_WALL = "open({events!r}, 'w').write('oom 1\\noom_kill 1\\n')\nimport os; os.kill(os.getpid(), 9)"
 
@@ -40,16 +42,35 @@ def test_a_group_that_cannot_be_joined_is_no_layer(tmp_path: Path) -> None:
     assert "cgroup2" not in outcome.layers
 
 
-def test_a_scope_s_program_is_watched_like_any_other(tmp_path: Path) -> None:
-    """systemd-run --scope becomes the program it was given, as this stand-in does."""
-    stand_in = tmp_path / "systemd-run"
-    stand_in.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
-    stand_in.chmod(0o755)
-    walls = ScopeWall((str(stand_in), "--user"), 1 << 30)
-    lab = Lab(ProcessResourceManager(poll_seconds=0.1, walls=lambda _size, _label: walls))
-    outcome = lab.run("import os; os.kill(os.getpid(), 11)")
+@pytest.fixture
+def scoped(tmp_path: Path) -> ProcessResourceManager:
+    """In a user's login on a machine with systemd."""
+    environ = trees.logged_in(tmp_path)
+    trees.below_the_user_s_systemd(tmp_path, 1000)
+    found = find_scope_manager(tmp_path, 1000, environ)
+    return ProcessResourceManager(
+        poll_seconds=0.1, walls=lambda size, _label: build_wall(size, lambda: None, lambda: found)
+    )
+
+
+def test_a_scope_s_program_is_watched_like_any_other(scoped: ProcessResourceManager) -> None:
+    outcome = Lab(scoped).run("import os; os.kill(os.getpid(), 11)")
     assert outcome.reason is EndReason.CRASHED
     assert "systemd_scope" in outcome.layers
+
+
+def test_a_scope_is_had_for_a_program_that_gets_no_bus(scoped: ProcessResourceManager) -> None:
+    lines: list[str] = []
+    outcome = scoped.run(
+        [sys.executable, "-I", "-S", "-c", "import os; print(sorted(os.environ))"],
+        limits=OperationLimits(1 << 30),
+        label="test",
+        env={"LC_ALL": "C"},
+        on_line=lines.append,
+    )
+    assert outcome.reason is EndReason.COMPLETED, outcome.stderr_tail
+    assert "systemd_scope" in outcome.layers
+    assert "LC_ALL" in lines[0] and "XDG_RUNTIME_DIR" not in lines[0]
 
 
 class Recording(CgroupWall):

@@ -1,15 +1,26 @@
 """The kernel's walls: found where they may be used, built with the right numbers."""
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from memory.policy import KILL_FRACTION
 from memory.quantities import MIB
-from memory.walls import CgroupWall, ScopeWall, build_wall, find_delegated_group, open_wall
+from memory.walls import (
+    CgroupWall,
+    ScopeManager,
+    ScopeWall,
+    build_wall,
+    find_delegated_group,
+    find_scope_manager,
+    open_wall,
+)
 from tests.unit.memory_processes import trees
-from tests.unit.memory_processes.trees import write
+from tests.unit.memory_processes.trees import below_the_user_s_systemd, logged_in, write
+
+NOBODY = pwd.getpwnam("nobody")
 
 
 def delegated(root: Path, *, subtree: str = "memory pids", own: str = "/main", mount: str = "sys/fs/cgroup") -> Path:
@@ -80,7 +91,7 @@ def test_the_wall_stands_where_the_supervisor_would_kill(tmp_path: Path) -> None
 
 
 def test_a_scope_is_asked_for_where_no_group_can_be_made(tmp_path: Path) -> None:
-    wall = build_wall(100 * MIB, lambda: tmp_path / "absent", lambda: ("systemd-run", "--user"))
+    wall = build_wall(100 * MIB, lambda: tmp_path / "absent", lambda: ScopeManager(("systemd-run", "--user")))
     assert isinstance(wall, ScopeWall)
     assert wall.prefix[:3] == ("systemd-run", "--user", "--scope")
     assert f"MemoryMax={105 * MIB}" in wall.prefix
@@ -102,3 +113,38 @@ def test_whatever_this_machine_offers_can_be_opened_and_closed() -> None:
 def test_a_group_with_less_than_it_takes_is_not_used(tmp_path: Path, missing: str) -> None:
     (delegated(tmp_path) / missing).unlink()
     assert find_delegated_group(tmp_path) is None
+
+
+def test_scopes_are_the_machine_s_for_root(tmp_path: Path) -> None:
+    environ = logged_in(tmp_path)
+    assert find_scope_manager(tmp_path, 0, environ) == ScopeManager((f"{tmp_path}/bin/systemd-run",))
+
+
+def test_scopes_are_the_user_s_where_the_service_is_part_of_its_systemd(tmp_path: Path) -> None:
+    environ = logged_in(tmp_path)
+    below_the_user_s_systemd(tmp_path, NOBODY.pw_uid)
+    runtime = {"XDG_RUNTIME_DIR": environ["XDG_RUNTIME_DIR"]}
+    manager = ScopeManager((f"{tmp_path}/bin/systemd-run", "--user"), runtime)
+    assert find_scope_manager(tmp_path, NOBODY.pw_uid, environ) == manager
+
+
+def test_a_systemd_that_ends_at_logout_is_not_asked_for_scopes(tmp_path: Path) -> None:
+    assert find_scope_manager(tmp_path, NOBODY.pw_uid, logged_in(tmp_path)) is None
+
+
+def test_a_systemd_that_lingers_grants_scopes_to_every_login(tmp_path: Path) -> None:
+    environ = logged_in(tmp_path)
+    write(tmp_path, {f"var/lib/systemd/linger/{NOBODY.pw_name}": ""})
+    assert find_scope_manager(tmp_path, NOBODY.pw_uid, environ) is not None
+
+
+def test_scopes_that_need_more_of_the_environment_than_operations_get_are_not_used(tmp_path: Path) -> None:
+    environ = logged_in(tmp_path, '#!/bin/sh\n[ "$SECRET" ]\n')
+    assert find_scope_manager(tmp_path, 0, environ) is None
+
+
+def test_a_login_without_a_systemd_of_its_own_has_no_scopes(tmp_path: Path) -> None:
+    environ = logged_in(tmp_path)
+    below_the_user_s_systemd(tmp_path, NOBODY.pw_uid)
+    (tmp_path / "run/user/systemd/private").unlink()
+    assert find_scope_manager(tmp_path, NOBODY.pw_uid, environ) is None

@@ -1,5 +1,6 @@
 """Filesystem roots as recorded on real machines, reduced to the files that are read."""
 
+import os
 from pathlib import Path
 
 GIB = 1024**3
@@ -44,6 +45,15 @@ MOUNTINFO_V1_CONTAINER = """\
 CGROUP_V2_CONTAINER = "0::/\n"
 
 
+NEEDS_BUS = """\
+#!/bin/sh
+[ "$1" = --user ] && [ ! -d "$XDG_RUNTIME_DIR" ] && { echo "Failed to connect to bus: No medium found" >&2; exit 1; }
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
 def write(root: Path, files: dict[str, str]) -> Path:
     """Create the files under `root`, and return it."""
     for name, content in files.items():
@@ -78,3 +88,20 @@ def group_v1(limit: int, usage: int = 0, inactive_file: int = 0) -> dict[str, st
 
 def place(folder: str, files: dict[str, str]) -> dict[str, str]:
     return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+def logged_in(root: Path, systemd_run: str = NEEDS_BUS) -> dict[str, str]:
+    """A machine with a systemd for each user, and a stand-in for the program that asks it. Returns a login's variables.
+
+    As systemd-run --scope does, the stand-in finds its systemd by XDG_RUNTIME_DIR and becomes the program it is given.
+    """
+    write(root, {"bin/systemd-run": systemd_run, "run/systemd/private": "", "run/user/systemd/private": ""})
+    (root / "bin/systemd-run").chmod(0o755)
+    return {"PATH": f"{root / 'bin'}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(root / "run/user"), "SECRET": "1"}
+
+
+def below_the_user_s_systemd(root: Path, uid: int) -> None:
+    """This process was started by a desktop, whose programs are part of the user's systemd."""
+    group = f"/user.slice/user-{uid}.slice/user@{uid}.service/app.slice/terminal.scope"
+    write(root, {"proc/self/cgroup": f"0::{group}\n", "proc/self/mountinfo": MOUNTINFO_V2})
+    (root / "sys/fs/cgroup" / group.strip("/")).mkdir(parents=True)
