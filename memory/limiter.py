@@ -24,7 +24,7 @@ from memory.monitor import MemoryMonitor
 from memory.pressure import Level, Pressure, judge, victim
 from memory.queueing import Blocked, Candidate, Room, light_share, plan
 from memory.retries import atomically, is_busy
-from memory.rooms import budget_of, host_of_the_workers, live_hosts, room_of
+from memory.rooms import budget_of, host_of_the_workers, largest_share, room_of
 from memory.samples import record_operation
 
 logger = logging.getLogger(__name__)
@@ -245,14 +245,12 @@ class ConcurrentOperationLimiter:
         return budget - light_share(budget)
 
     def can_ever_fit(self, bytes: int) -> bool:
-        """Whether a heavy operation of this size fits, with nothing else running, here or on another live host."""
+        """Whether a heavy operation of this size fits on some host that runs them, with nothing else running there."""
         return bytes <= self.largest_operation()
 
     def largest_operation(self) -> int:
-        """Bytes of the largest heavy operation that this or another live host can admit."""
-        others = live_hosts().exclude(name=self.host_name)
-        shares = [self.heavy_budget(), *others.values_list("heavy_bytes", flat=True)]
-        return min(max(shares), self._settings().process_memory_limit)
+        """Bytes of the largest heavy operation that a host with workers can admit; while none has any, a live host."""
+        return min(largest_share(self.host_name, self.heavy_budget()), self._settings().process_memory_limit)
 
     def waiting_reasons(self, candidates: Sequence[Candidate]) -> dict[str, str]:
         """Why each candidate has not been admitted yet, by key, in words with numbers. Changes nothing.

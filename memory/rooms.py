@@ -55,9 +55,25 @@ def live_hosts() -> QuerySet[Host]:
     return Host.objects.filter(last_seen__gt=Now() - HOST_ALIVE)
 
 
+def worker_hosts() -> QuerySet[Host]:
+    """Hosts that run what waits. One that fell silent keeps its workers as long as it counts as live."""
+    workers = ServiceProcess.objects.filter(role=WORKER_ROLE, last_seen__gt=Now() - HOST_ALIVE)
+    return Host.objects.filter(name__in=workers.values("host_id"))
+
+
 def host_of_the_workers(own: str) -> Host | None:
     """Where what waits will run, if not on this host: the largest host with workers when this one has none."""
-    workers = live_processes().filter(role=WORKER_ROLE)
-    if workers.filter(host_id=own).exists():
-        return None
-    return live_hosts().filter(name__in=workers.values("host_id")).order_by("-heavy_bytes", "name").first()
+    hosts = worker_hosts()
+    return None if hosts.filter(name=own).exists() else hosts.order_by("-heavy_bytes", "name").first()
+
+
+def largest_share(own: str, share: int) -> int:
+    """Bytes of the largest part that heavy operations may have of a host with workers; while none has any, of a live
+    one. `share` is that of `own` now; of other hosts it is known from when they last said so.
+    """
+    shares = dict(worker_hosts().values_list("name", "heavy_bytes"))
+    if own in shares:
+        shares[own] = share
+    if not any(shares.values()):  # none has workers, or those that have did not say yet
+        shares = {**dict(live_hosts().values_list("name", "heavy_bytes")), own: share}
+    return max(shares.values())

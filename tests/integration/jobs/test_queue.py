@@ -8,8 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from separation import states
+from memory.estimates import record_peak
+from memory.models import Host, ServiceProcess
+from memory.quantities import GIB, MIB
+from separation import catalog, states
 from separation.models import SeparationJob
+from separation.options import SeparationOptions
 from separation.services import place_in_queue, queue, waiting_reason, waiting_reasons
 from separation.services.running import JobRunner
 
@@ -168,3 +172,18 @@ def test_a_job_held_back_after_pressure_says_until_when(make_job: MakeJob) -> No
     SeparationJob.objects.update(not_before=states.from_now(30), message="The server ran out of memory.")
     job.refresh_from_db()
     assert waiting_reason(job).startswith(("held back for 29 s", "held back for 30 s"))
+
+
+def test_a_job_that_was_seen_to_need_more_than_any_worker_can_have_gets_its_try(
+    make_job: MakeJob,
+    runner: JobRunner,
+    settings,  # type: ignore[no-untyped-def]
+) -> None:
+    """However large a host without workers is that shares the database."""
+    settings.MEMORY_BUDGET_MB, settings.PROCESS_MEMORY_LIMIT_MB = 1000, 4000
+    job = make_job()
+    features = catalog.estimate_features(SeparationOptions.parse(job.options), job.lean)
+    record_peak(queue.KIND, features, estimated=100 * MIB, observed=2 * GIB)
+    Host.objects.create(name="web", heavy_bytes=40 * GIB)
+    ServiceProcess.objects.create(host=Host.objects.create(name=runner.limiter.host_name), role="worker", pid=1)
+    assert runner.run_all() == 1

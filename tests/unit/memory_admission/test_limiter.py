@@ -231,6 +231,35 @@ def test_an_operation_fits_if_another_live_host_can_take_it() -> None:
     assert limiter().can_ever_fit(3000 * MIB)
 
 
+def worker_on(name: str, *, heavy_mb: int = 0, seen: timedelta = timedelta(0)) -> None:
+    """A worker on host `name`, which said at its last admission that heavy operations may have `heavy_mb`."""
+    host, _ = Host.objects.update_or_create(name=name, defaults={"heavy_bytes": heavy_mb * MIB})
+    ServiceProcess.objects.create(host=host, role="worker", pid=1, last_seen=Now() - seen)
+
+
+def test_what_only_a_host_without_workers_could_hold_can_never_fit() -> None:
+    Host.objects.create(name="web", heavy_bytes=3000 * MIB)
+    worker_on("alpha")
+    assert limiter().largest_operation() == 1792 * MIB
+
+
+def test_a_host_without_workers_does_not_count_itself() -> None:
+    worker_on("beta", heavy_mb=1000)
+    assert limiter().largest_operation() == 1000 * MIB
+
+
+def test_the_largest_host_with_workers_counts_though_it_was_silent_for_minutes() -> None:
+    worker_on("alpha")
+    worker_on("beta", heavy_mb=3000, seen=timedelta(minutes=4))
+    worker_on("gamma", heavy_mb=4000, seen=timedelta(minutes=6))
+    assert limiter().largest_operation() == 3000 * MIB
+
+
+def test_workers_that_have_not_said_what_their_host_can_take_refuse_nothing() -> None:
+    worker_on("beta")
+    assert limiter().largest_operation() == 1792 * MIB
+
+
 def test_a_host_that_has_gone_does_not_count() -> None:
     Host.objects.create(name="beta", heavy_bytes=3000 * MIB, last_seen=Now() - timedelta(hours=1))
     assert not limiter().can_ever_fit(3000 * MIB)
