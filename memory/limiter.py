@@ -24,7 +24,7 @@ from memory.monitor import MemoryMonitor
 from memory.pressure import Level, Pressure, judge, victim
 from memory.queueing import Blocked, Candidate, Room, light_share, plan
 from memory.retries import atomically, is_busy
-from memory.rooms import budget_of, host_of_the_workers, largest_share, room_of
+from memory.rooms import budget_of, has_workers, largest_elsewhere, largest_share, room_of
 from memory.samples import record_operation
 
 logger = logging.getLogger(__name__)
@@ -255,16 +255,24 @@ class ConcurrentOperationLimiter:
     def waiting_reasons(self, candidates: Sequence[Candidate]) -> dict[str, str]:
         """Why each candidate has not been admitted yet, by key, in words with numbers. Changes nothing.
 
-        Speaks of this host; if it has no workers and another live host does, of that one, as it was last seen.
+        Speaks of the host where each will run: this one; if this one has no workers, or is too small for it, the
+        largest other that has workers, as it was last seen.
         """
-        elsewhere = host_of_the_workers(self.host_name)
-        if elsewhere is not None:
-            room, pressure = self._room_seen(elsewhere), judge(elsewhere.available_bytes, elsewhere.effective_bytes)
-        else:
-            room, pressure = self.room(), self.pressure()
-        name = elsewhere.name if elsewhere else self.host_name
-        blocked = Host.objects.filter(name=name).values_list("blocked_key", flat=True).first()
-        return reasons.waiting_reasons(candidates, room, pressure, held_for=blocked or "")
+        other = largest_elsewhere(self.host_name)
+        if other is not None and not has_workers(self.host_name):
+            return self._reasons_seen(candidates, other)
+        room = self.room()
+        blocked = Host.objects.filter(name=self.host_name).values_list("blocked_key", flat=True).first()
+        here = reasons.waiting_reasons(candidates, room, self.pressure(), held_for=blocked or "")
+        too_big = {one.key for one in candidates if not room.can_ever_fit(one.bytes)}
+        if other is None or not too_big or other.heavy_bytes <= room.heavy_budget:
+            return here
+        there = self._reasons_seen(candidates, other)
+        return {key: there[key] if key in too_big else why for key, why in here.items()}
+
+    def _reasons_seen(self, candidates: Sequence[Candidate], host: Host) -> dict[str, str]:
+        pressure = judge(host.available_bytes, host.effective_bytes)
+        return reasons.waiting_reasons(candidates, self._room_seen(host), pressure, held_for=host.blocked_key)
 
     def room(self) -> Room:
         """The budget, what runs against it, and what is left, now."""

@@ -61,10 +61,13 @@ def worker_hosts() -> QuerySet[Host]:
     return Host.objects.filter(name__in=workers.values("host_id"))
 
 
-def host_of_the_workers(own: str) -> Host | None:
-    """Where what waits will run, if not on this host: the largest host with workers when this one has none."""
-    hosts = worker_hosts()
-    return None if hosts.filter(name=own).exists() else hosts.order_by("-heavy_bytes", "name").first()
+def has_workers(host: str) -> bool:
+    return worker_hosts().filter(name=host).exists()
+
+
+def largest_elsewhere(own: str) -> Host | None:
+    """Of the other hosts with workers the one that can take most."""
+    return worker_hosts().exclude(name=own).order_by("-heavy_bytes", "name").first()
 
 
 def largest_share(own: str, share: int) -> int:

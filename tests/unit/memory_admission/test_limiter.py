@@ -316,6 +316,20 @@ def test_a_host_without_workers_speaks_of_the_one_that_has_them() -> None:
     assert reasons == {"a": "needs 900 MB, more than the 832 MB that one operation can have here"}
 
 
+def test_what_only_another_host_can_take_waits_for_that_one() -> None:
+    worker_on("alpha")
+    worker_on("beta", heavy_mb=4096 - 512)
+    beta = Host.objects.get(name="beta")
+    Host.objects.filter(name="beta").update(
+        budget_bytes=4096 * MIB, effective_bytes=8192 * MIB, available_bytes=8192 * MIB
+    )
+    Reservation.objects.create(
+        host=beta, key="there", bytes=1024 * MIB, lease_seconds=60, expires_at=Now() + timedelta(minutes=1)
+    )
+    reasons = limiter().waiting_reasons([candidate("small", 900), candidate("big", 3000)])
+    assert reasons == {"small": "starts when a worker is free", "big": "needs 2.9 GB, 2.5 GB free"}
+
+
 def test_a_calm_host_has_no_victim() -> None:
     subject = limiter()
     claim(subject, candidate("a", 10))
