@@ -21,7 +21,7 @@ from memory import reasons
 from memory.conf import MemorySettings, is_light, memory_settings
 from memory.models import Host, Reservation
 from memory.monitor import MemoryMonitor
-from memory.pressure import Level, Pressure, judge, victim
+from memory.pressure import SILENT_AFTER, Level, Pressure, judge, victim
 from memory.queueing import Blocked, Candidate, Room, light_share, plan
 from memory.retries import atomically, is_busy
 from memory.rooms import budget_of, has_workers, largest_elsewhere, largest_share, room_of
@@ -289,11 +289,13 @@ class ConcurrentOperationLimiter:
     def choose_victim(self) -> Reservation | None:
         """The operation to end so that the host survives: the most over its estimate, else the newest; None if calm.
 
-        Every process that asks gets the same answer until that operation is gone.
+        Every process that asks gets the same answer until that operation is gone. Only those count of which an end
+        gives memory back: whose holder reported lately, and that it holds some (not while files are moved).
         """
         if self.pressure().level is not Level.SHED:
             return None
-        return victim(Reservation.objects.held().filter(host_id=self.host_name, heavy=True))
+        held = Reservation.objects.held().filter(host_id=self.host_name, heavy=True)
+        return victim(held.filter(observed_bytes__gt=0, renewed_at__gt=Now() - SILENT_AFTER))
 
     # --- the host's row
 

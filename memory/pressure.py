@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from memory.conf import MIB
@@ -11,6 +12,11 @@ from memory.quantities import format_bytes
 PAUSE_SHARE, PAUSE_MAX_BYTES = 0.05, 512 * MIB
 OVER_ESTIMATE = 1.1
 """An operation that uses more than this times its estimate is ended before one that keeps to it."""
+
+RENEWAL_SECONDS = 5.0
+"""How often an operation that can be ended reports what it holds (`ConcurrentOperationLimiter.renew`), or oftener."""
+SILENT_AFTER = timedelta(seconds=3 * RENEWAL_SECONDS)
+"""Who has not reported for this long may be gone, and is not counted on to end anything."""
 
 
 class Level(StrEnum):

@@ -160,6 +160,7 @@ class JobRunner:
             with watch.kept_alive():
                 plan = staging.write_plan(claimed.job, folder, threads=self._threads())
             outcome = self._supervise(claimed, plan, watch)
+            watch.child_ended()
             endings.settle(claimed.job, claimed.fence, outcome, watch, folder / "out")
 
     def _threads(self) -> int:

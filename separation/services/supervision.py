@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 
+from memory.pressure import RENEWAL_SECONDS
 from memory.processes import EndReason
 from separation import states
 from separation.models import JobState, SeparationJob
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4
 PROGRESS_SECONDS = 1.0
-HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = RENEWAL_SECONDS
 LEASE_SHARE = 0.2
 """A heartbeat is sent after this share of the lease, so several may fail before it runs out."""
 
@@ -104,6 +105,8 @@ class AttemptWatch:
                 self.error = event
 
     def on_sample(self, sample: Sample) -> None:
+        if not self._current_bytes:
+            self._due["heartbeat"] = self._clock()  # under pressure only what is known to hold memory is ended
         self._current_bytes = sample.used_bytes
         self.peak_bytes = max(self.peak_bytes, sample.peak_bytes, self._current_bytes)
 
@@ -118,6 +121,10 @@ class AttemptWatch:
 
     def enter(self, phase: str) -> None:
         self._phase, self._unwritten = phase, True
+
+    def child_ended(self) -> None:
+        """Nothing holds memory any more, however long what is left takes; the next beat says so."""
+        self._current_bytes, self._due["heartbeat"] = 0, self._clock()
 
     def beat(self) -> None:
         """Do what is due: look for a reason to stop, write progress, renew the leases."""

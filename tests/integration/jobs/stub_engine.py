@@ -1,8 +1,9 @@
 """A stand-in for the engine that does what its input file says, one word a line; run as a program with a plan.
 
-Words: `hog` fills memory until ended, `sleep` waits for ever, `stubborn` ignores SIGTERM, `spawn` starts a child
-that sleeps, `error CODE` ends as the engine does for a stated reason, `crash` dies of a signal, `exit N`,
-`mute` ends well without a result, `short` reports more bytes than it wrote, `big N` writes N bytes a stem.
+Words: `hog` fills memory until ended, `sleep` waits for ever, `pause N` for N seconds, `stubborn` ignores SIGTERM,
+`spawn` starts a child that sleeps, `error CODE` ends as the engine does for a stated reason, `crash` dies of a
+signal, `exit N`, `mute` ends well without a result, `short` reports more bytes than it wrote, `big N` writes N bytes
+a stem.
 Anything else: writes every stem and reports it.
 """
 
@@ -57,6 +58,10 @@ def sleep(_: str) -> None:
         time.sleep(0.1)
 
 
+def pause(seconds: str) -> None:
+    time.sleep(float(seconds))
+
+
 def stubborn(_: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -79,6 +84,7 @@ WORDS = {
     "stubborn": stubborn,
     "spawn": spawn,
     "sleep": sleep,
+    "pause": pause,
     "hog": hog,
     "crash": lambda _: os.kill(os.getpid(), signal.SIGSEGV),
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),

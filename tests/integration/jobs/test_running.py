@@ -358,6 +358,26 @@ def test_leases_are_renewed_while_a_slow_storage_takes_the_stems(
     assert (job.state, job.attempt_number) == (JobState.SUCCEEDED, 1)
 
 
+def test_a_job_whose_stems_are_being_stored_is_seen_to_hold_nothing(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, save = make_job("pause 1", stems=["bass"]), default_storage.save
+
+    def holds_nothing() -> bool:
+        job.refresh_from_db()
+        held = Reservation.objects.get(key=str(job.pk))
+        return (held.observed_bytes, job.current_bytes) == (0, 0) and held.peak_bytes > 0
+
+    def slow(name, content, **more):  # type: ignore[no-untyped-def]
+        wait_for(holds_nothing)
+        return save(name, content, **more)
+
+    monkeypatch.setattr(default_storage, "save", slow)
+    runner.run_all()
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+
+
 def test_a_job_whose_options_are_no_longer_valid_fails_with_that_reason(make_job: MakeJob, runner: JobRunner) -> None:
     job = make_job()
     SeparationJob.objects.update(options={"model": "starter", "shifts": -3})

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from memory.processes import EndReason
+from memory.processes import EndReason, TreeSample
 from separation.services import stopping
 from separation.services.children import parse_event
 from separation.services.supervision import AttemptWatch, StopCause
@@ -62,6 +62,21 @@ def test_each_duty_is_done_at_its_own_pace(clock: Clock, watch: Watch) -> None:
         assert watch.should_stop() is None
     counts = {name: watch.acts.count(name) for name in ("look", "progress", "renew")}
     assert counts["renew"] == 3 and 9 <= counts["progress"] <= 11 and 20 <= counts["look"] <= 26
+
+
+def test_what_a_child_holds_is_reported_from_its_first_reading(watch: Watch) -> None:
+    watch.should_stop()
+    watch.on_sample(TreeSample(100, None, 1, 100, 0.0))
+    watch.should_stop()
+    assert watch.acts.count("renew") == 2
+
+
+def test_that_a_child_has_ended_is_reported_at_the_next_beat(watch: Watch) -> None:
+    watch.on_sample(TreeSample(100, None, 1, 100, 0.0))
+    watch.should_stop()
+    watch.child_ended()
+    watch.beat()
+    assert (watch.acts.count("renew"), watch._current_bytes, watch.peak_bytes) == (2, 0, 100)
 
 
 def test_time_left_follows_the_pace_since_separation_began(clock: Clock, watch: Watch) -> None:

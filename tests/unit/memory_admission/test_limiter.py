@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from memory.conf import MIB, MemorySettings
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.models import Host, Reservation, ServiceProcess, UsageSample
+from memory.pressure import SILENT_AFTER
 from memory.queueing import Candidate
 from tests.unit.memory_admission.builders import FakeProbe, candidate, memory, probe
 
@@ -336,15 +337,48 @@ def test_a_calm_host_has_no_victim() -> None:
     assert subject.choose_victim() is None
 
 
+def using(subject: ConcurrentOperationLimiter, key: str, mb: int) -> Reservation:
+    """An operation that was admitted and has said that it holds what it was promised."""
+    reservation = claim(subject, candidate(key, mb))
+    assert reservation is not None and subject.renew(reservation.pk, observed_bytes=mb * MIB)
+    return reservation
+
+
 def test_a_host_that_runs_out_gives_everyone_the_same_victim() -> None:
     host = probe(effective_mb=8192)
     subject = limiter(host)
-    claim(subject, candidate("older", 10))
-    claim(subject, candidate("newer", 10))
+    using(subject, "older", 10)
+    using(subject, "newer", 10)
     subject.reserve(kind="probe", key="light", bytes=10, lease_seconds=60)
     host.reading.available = 100 * MIB
     chosen = [subject.choose_victim(), limiter(host).choose_victim()]
     assert [one.key for one in chosen if one] == ["newer", "newer"]
+
+
+def test_an_operation_that_holds_nothing_any_more_is_no_victim() -> None:
+    host = probe(effective_mb=8192)
+    subject = limiter(host)
+    older, publishing = using(subject, "older", 10), using(subject, "publishing", 10)
+    subject.renew(publishing.pk, observed_bytes=0)
+    host.reading.available = 100 * MIB
+    assert subject.choose_victim() == older
+
+
+def test_an_operation_that_was_not_heard_of_lately_is_no_victim() -> None:
+    host = probe(effective_mb=8192)
+    subject = limiter(host)
+    older, lost = using(subject, "older", 10), using(subject, "lost", 10)
+    Reservation.objects.filter(pk=lost.pk).update(renewed_at=Now() - SILENT_AFTER - timedelta(seconds=1))
+    host.reading.available = 100 * MIB
+    assert subject.choose_victim() == older
+
+
+def test_with_nothing_to_be_won_there_is_no_victim() -> None:
+    host = probe(effective_mb=8192)
+    subject = limiter(host)
+    claim(subject, candidate("its input is being fetched", 10))
+    host.reading.available = 100 * MIB
+    assert subject.choose_victim() is None
 
 
 def test_a_process_limit_below_the_budget_refuses_larger_reservations() -> None:
