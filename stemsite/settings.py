@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "separation.views.bodies.ShortForms",  # before the check that reads the form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -119,8 +120,8 @@ STORAGES = {
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # JSON and form bodies; uploads stream and are not counted
+FILE_UPLOAD_HANDLERS = ["separation.views.bodies.NoFiles"]  # who takes files says so
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # form bodies; uploads stream and are not counted
 
 # --- memory: the six settings of the original system, and what enforces them
 MEMORY_LIMIT_MB = number("MEMORY_LIMIT_MB", 2048)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any
 
+from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 
 from separation.api.problems import Problem
+from separation.uploads.body import read_short
 
 LARGEST_BODY = 1024 * 1024
 DEEPEST = 32
@@ -19,8 +21,10 @@ class BoundedJSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping | None = None) -> Any:
-        data = stream.read(LARGEST_BODY + 1)
+    def parse(
+        self, stream: IO[bytes] | HttpRequest, media_type: str | None = None, parser_context: Mapping | None = None
+    ) -> Any:
+        data = read_short(stream, LARGEST_BODY)[0] if isinstance(stream, HttpRequest) else stream.read(LARGEST_BODY + 1)
         if len(data) > LARGEST_BODY:
             raise Problem(413, "body_too_large", f"A JSON body may have at most {LARGEST_BODY} bytes.")
         try:

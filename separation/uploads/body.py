@@ -17,6 +17,7 @@ from pathlib import Path
 
 from django.http import HttpRequest
 
+from separation.services.numbers import number
 from separation.uploads.direct import Readable, body_source, forbid_reuse
 
 SMALLEST_READ = 64 * 1024
@@ -33,8 +34,8 @@ class GuardedBody:
     """`read` gives the body's bytes and b"" at its end, which comes early for the `ended` reason.
 
     Each read asks for as much as the client delivers in a moment, from 64 to 256 KiB. A client that
-    delivers less than 64 KiB in `stall_seconds` is cut off; so is one whose `stop_file` appears. `on_break` is
-    called at the end of the block if it ended early.
+    delivers less than 64 KiB in `stall_seconds` is cut off; so is one whose `stop_file`, if any, appears. `on_break`
+    is called at the end of the block if it ended early.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class GuardedBody:
         source: Readable,
         length: int,
         *,
-        stop_file: Path,
+        stop_file: Path | None,
         stall_seconds: float,
         client: socket.socket | None = None,
         on_break: Callable[[], object] = lambda: None,
@@ -59,7 +60,7 @@ class GuardedBody:
         self._reading = False
 
     @classmethod
-    def of(cls, request: HttpRequest, length: int, *, stop_file: Path, stall_seconds: float) -> GuardedBody:
+    def of(cls, request: HttpRequest, length: int, *, stop_file: Path | None, stall_seconds: float) -> GuardedBody:
         """The body of a request; under gunicorn also one that can be interrupted while it waits."""
         client = request.META.get("gunicorn.socket")
         source = body_source(request)
@@ -80,7 +81,7 @@ class GuardedBody:
         if self.ended or self.received == self._length:
             return b""
         self._begin()
-        if self._stop_file.exists():
+        if self._must_stop():
             return self._end(SUPERSEDED)
         began = self._clock()
         chunk = self._take(min(size, self._step, self._length - self.received))
@@ -110,10 +111,13 @@ class GuardedBody:
         """What the watchdog does: ends the wait of a body that has to give way, or waits too long."""
         if not self._reading:
             return
-        if self._stop_file.exists():
+        if self._must_stop():
             self._interrupt(SUPERSEDED)
         elif self._clock() > self.deadline:
             self._interrupt(TOO_SLOW)
+
+    def _must_stop(self) -> bool:
+        return self._stop_file is not None and self._stop_file.exists()
 
     def _interrupt(self, reason: str) -> None:
         self.ended = self.ended or reason
@@ -164,3 +168,20 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
+
+
+def announced(request: HttpRequest) -> int:
+    """The length of the body by the request's own word; 0 without one, as for Django."""
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
+
+
+def read_short(request: HttpRequest, most: int) -> tuple[bytes, str]:
+    """The body, or the first `most` + 1 bytes of a longer one; and the reason if it ended early."""
+    pieces, stall = [], number("UPLOAD_STALL_SECONDS")
+    with GuardedBody.of(request, announced(request), stop_file=None, stall_seconds=stall) as body:
+        while body.received <= most and (piece := body.read(most + 1 - body.received)):
+            pieces.append(piece)
+    return b"".join(pieces), body.ended

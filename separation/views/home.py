@@ -23,7 +23,9 @@ from separation.forms import UploadForm
 from separation.models import SeparationJob
 from separation.options import SeparationOptions
 from separation.uploads import limits
+from separation.uploads.body import announced
 from separation.uploads.oneshot import take_file
+from separation.views.bodies import take_files, take_short_form
 from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.people import signed_in
@@ -37,16 +39,17 @@ FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes_work("upload")
 def home(request: HttpRequest) -> HttpResponse:
-    if request.method == "POST" and _body_length(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
+    return (request.method == "POST" and _take_form(request)) or _home(request)
+
+
+def _take_form(request: HttpRequest) -> HttpResponse | None:
+    """An answer when the form is refused unread, for its length."""
+    if request.content_type != "multipart/form-data":
+        return take_short_form(request)
+    if announced(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
         return render(request, "errors/413.html", {"limit": settings.MAX_UPLOAD_BYTES}, status=413)
-    return _home(request)
-
-
-def _body_length(request: HttpRequest) -> int:
-    try:
-        return int(request.META.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return 0
+    take_files(request)
+    return None
 
 
 @csrf_protect
