@@ -13,6 +13,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from separation.webhooks.deadline import Deadline, TimedSocket
+
 Resolver = Callable[..., list]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MOST_ANSWER_BYTES = 1024
@@ -64,16 +66,22 @@ def resolve(host: str, port: int, *, allow_private: bool, resolver: Resolver = s
 
 
 class _Checked(http.client.HTTPConnection):
-    """A connection to an address that was already chosen, for the host whose name it bears."""
+    """A connection to an address that was already chosen, for the host whose name it bears, until a deadline."""
 
-    def __init__(self, host: str, port: int, address: str, timeout: float, *, secure: bool) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self._address, self._secure = address, secure
+    def __init__(self, host: str, port: int, address: str, deadline: Deadline, *, secure: bool) -> None:
+        super().__init__(host, port)
+        self._address, self._secure, self._deadline = address, secure, deadline
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        sock = socket.create_connection((self._address, self.port), self._deadline.left())
+        try:
+            if self._secure:
+                sock.settimeout(self._deadline.left())
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = TimedSocket(sock, self._deadline)
 
 
 def post(
@@ -85,11 +93,14 @@ def post(
     allow_private: bool = False,
     resolver: Resolver = socket.getaddrinfo,
 ) -> int:
-    """Sends `body` and returns the answer's status, whatever it is. Raises `Undeliverable` without an answer."""
+    """Sends `body` and returns the answer's status, whatever it is.
+
+    Raises `Undeliverable` without a whole answer `timeout` seconds after the host's name was resolved.
+    """
     parts = parsed(url)
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     address = resolve(host, port, allow_private=allow_private, resolver=resolver)
-    connection = _Checked(host, port, address, timeout, secure=parts.scheme == "https")
+    connection = _Checked(host, port, address, Deadline(timeout), secure=parts.scheme == "https")
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, body, {"Content-Type": "application/json", **headers})

@@ -25,8 +25,10 @@ from django.utils.crypto import salted_hmac
 
 from separation.errors import ServiceError
 from separation.models import FINISHED, SeparationJob
+from separation.services.numbers import number, whole
 from separation.webhooks import sending
 from separation.webhooks.models import SECRET_PREFIX, Delivery, DeliveryState, Endpoint, new_secret
+from separation.webhooks.senders import Senders
 from separation.webhooks.signing import signature_headers
 
 PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
@@ -116,26 +118,44 @@ def _data(job: SeparationJob, state: str) -> dict[str, Any]:
     }
 
 
-def deliver_due(limit: int = 20, *, post: Post = sending.post) -> int:
-    """Sends up to `limit` messages whose time has come. Returns how many were tried."""
-    tried = 0
-    due = Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now())
+def deliver_due(
+    limit: int = 20, *, owner: int | None = None, post: Post = sending.post, clock: Callable[[], float] = time.monotonic
+) -> int:
+    """Sends up to `limit` messages whose time has come, of one owner or of all. Returns how many were tried.
+
+    Stops early after a message once all of them together took as long as one may.
+    """
+    tried, end = 0, clock() + number("WEBHOOK_TIMEOUT_SECONDS")
+    due = _due() if owner is None else _due().filter(endpoint__owner=owner)
     for delivery in due.select_related("endpoint").order_by("next_attempt_at")[:limit]:
         if _claim(delivery):
             _try(delivery, post)
             tried += 1
+        if clock() >= end:
+            break
     return tried
 
 
+def _due() -> QuerySet[Delivery]:
+    return Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now())
+
+
+def waiting_owners() -> list[int]:
+    """Whose messages are due."""
+    return list(_due().order_by().values_list("endpoint__owner", flat=True).distinct())
+
+
+_senders = Senders(waiting_owners, lambda owner: deliver_due(owner=owner))
+
+
 def deliver_all() -> None:
-    """Sends what is due until nothing is."""
-    while deliver_due():
-        pass
+    """Sends what is due until nothing is, in a few threads."""
+    _senders.run()
 
 
 def is_due() -> bool:
     """Whether the time of a message has come."""
-    return Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now()).exists()
+    return _due().exists()
 
 
 def forget_old() -> int:
@@ -146,7 +166,7 @@ def forget_old() -> int:
 
 def _claim(delivery: Delivery) -> bool:
     """Takes the next try for us: whoever else looks finds it due only after our time is up."""
-    lease = timezone.now() + timedelta(seconds=float(settings.WEBHOOK_TIMEOUT_SECONDS) * 3 + 30)
+    lease = timezone.now() + timedelta(seconds=number("WEBHOOK_TIMEOUT_SECONDS") * 3 + 30)
     row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
     claimed = row.update(attempts=F("attempts") + 1, next_attempt_at=lease, last_attempt_at=timezone.now())
     delivery.attempts += 1
@@ -170,7 +190,7 @@ def _try(delivery: Delivery, post: Post) -> None:
 def _what_next(delivery: Delivery, status: int | None) -> dict[str, Any]:
     if status == DISABLED_BY:  # the receiver says it is gone for good
         Endpoint.objects.filter(pk=delivery.endpoint_id).update(active=False)
-    if status == DISABLED_BY or delivery.attempts >= int(settings.WEBHOOK_MAX_ATTEMPTS):
+    if status == DISABLED_BY or delivery.attempts >= whole("WEBHOOK_MAX_ATTEMPTS"):
         return {"state": DeliveryState.FAILED}
     pause = PAUSES[min(delivery.attempts, len(PAUSES)) - 1] * random.uniform(1.0, 1.2)
     return {"next_attempt_at": timezone.now() + timedelta(seconds=pause)}
@@ -183,6 +203,6 @@ def _send(delivery: Delivery, post: Post) -> int:
         delivery.endpoint.url,
         body,
         {**headers, "User-Agent": "Stemsite-Webhooks/1"},
-        timeout=float(settings.WEBHOOK_TIMEOUT_SECONDS),
+        timeout=number("WEBHOOK_TIMEOUT_SECONDS"),
         allow_private=bool(settings.WEBHOOK_ALLOW_PRIVATE),
     )

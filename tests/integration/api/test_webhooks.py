@@ -1,5 +1,6 @@
 """Webhooks: who is told what, tries and pauses, and the end of trying."""
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from separation.webhooks import services
 from separation.webhooks.models import Delivery, DeliveryState, Endpoint
 from separation.webhooks.sending import Undeliverable
 from tests.integration.api.conftest import Api, code_of, make_job, make_track
+from tests.ports import free_port
 
 HOOKS = "/api/v1/webhooks/"
 URL = "https://hooks.example/in"
@@ -113,6 +115,30 @@ def test_two_that_deliver_at_once_send_a_message_once(delivery: Delivery) -> Non
 
     assert services.deliver_due(post=greedy) == 1
     assert len(post.sent) == 1
+
+
+def test_one_owners_turn_leaves_the_others_messages(delivery: Delivery, stranger: User) -> None:
+    assert services.waiting_owners() == [delivery.endpoint.owner.pk]
+    assert services.deliver_due(owner=stranger.pk, post=Post()) == 0
+    assert services.deliver_due(owner=delivery.endpoint.owner.pk, post=Post()) == 1
+    assert services.waiting_owners() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_that_is_due_has_been_tried_when_the_threads_end(delivery: Delivery, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    Endpoint.objects.update(url=f"http://127.0.0.1:{free_port()}/")
+    services.deliver_all()
+    delivery.refresh_from_db()
+    assert (delivery.attempts, delivery.state, services.is_due()) == (1, DeliveryState.WAITING, False)
+
+
+def test_a_turn_ends_once_it_took_as_long_as_one_message_may(delivery: Delivery, settings: Any) -> None:
+    now = timezone.now()
+    Delivery.objects.create(endpoint=delivery.endpoint, event="e", payload=delivery.payload, next_attempt_at=now)
+    clock = itertools.count(0, settings.WEBHOOK_TIMEOUT_SECONDS)
+    assert services.deliver_due(post=Post(), clock=lambda: float(next(clock))) == 1
+    assert Delivery.objects.filter(state=DeliveryState.WAITING).count() == 1
 
 
 def test_the_owner_makes_lists_and_deletes_webhooks(api: Api, others_api: Api) -> None:

@@ -3,13 +3,16 @@
 import ipaddress
 import socket
 import threading
+import time
 from base64 import b64encode
 from typing import Any
 
 import pytest
 
+from separation.webhooks.deadline import Deadline, TimedSocket
 from separation.webhooks.sending import Undeliverable, is_public, parsed, post, resolve
 from separation.webhooks.signing import signature_headers
+from tests.integration.uploads.live import soon
 
 
 def resolving_to(*addresses: str) -> Any:
@@ -135,6 +138,61 @@ def test_a_receiver_that_speaks_no_http_is_undeliverable(receiver: Any) -> None:
     receiver.answer = b"nonsense\r\n\r\n"
     with pytest.raises(Undeliverable):
         post(f"http://127.0.0.1:{receiver.port}/", b"body", {}, timeout=5, allow_private=True)
+
+
+@pytest.fixture
+def dripping() -> Any:
+    """A server on loopback that sends `piece` again and again until its client leaves or it has done so 100 times."""
+
+    class Dripping:
+        piece = b"H"
+        was_left = False
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        server = Dripping()
+        server.port = listener.getsockname()[1]  # type: ignore[attr-defined]
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    for _ in range(100):
+                        connection.sendall(server.piece)
+                        time.sleep(0.1)
+                except ConnectionError:
+                    server.was_left = True
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"\x16\x03\x03"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_receiver_that_drips_without_end_is_left(dripping: Any, piece: bytes, scheme: str) -> None:
+    dripping.piece = piece
+    with pytest.raises(Undeliverable):
+        post(f"{scheme}://127.0.0.1:{dripping.port}/", b"body", {}, timeout=0.5, allow_private=True)
+    assert soon(lambda: dripping.was_left)
+
+
+def test_time_runs_out_between_bytes_too() -> None:
+    now = [0.0]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = TimedSocket(ours, Deadline(10, clock=lambda: now[0])).makefile()
+        theirs.sendall(b"a")
+        assert reader.read1() == b"a"
+        now[0] = 10.0
+        theirs.sendall(b"b")
+        with pytest.raises(TimeoutError):
+            reader.read1()
+        reader.close()
 
 
 def test_a_message_is_signed_as_standard_webhooks_has_it() -> None:
