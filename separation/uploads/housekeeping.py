@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
+from memory.streaming import StreamingFileHandler
 from separation.api.problems import Problem
 from separation.uploads.finishing import finish
 from separation.uploads.models import Upload, UploadState
@@ -22,6 +24,7 @@ from separation.uploads.parts import Part, folder
 
 TOMBSTONE = timedelta(hours=24)
 STRAY_SECONDS = 3600.0
+FORM_SECONDS = 24 * 3600.0
 BATCH = 200
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ def expire_uploads() -> int:
     expired = sum(_expire(upload) for upload in _due())
     _forget()
     remove_strays()
+    remove_interrupted_forms()
     return expired
 
 
@@ -84,6 +88,12 @@ def remove_strays(*, older_than: float = STRAY_SECONDS, now: float | None = None
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def remove_interrupted_forms() -> list[Path]:
+    """Deletes the files of forms that were being received when their web process was ended. Returns which."""
+    folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
+    return StreamingFileHandler().remove_stale(folder, FORM_SECONDS, suffixes=("",))  # it holds nothing else
 
 
 def _is_known(stem: str) -> bool:

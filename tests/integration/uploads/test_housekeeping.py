@@ -3,9 +3,11 @@
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as live
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -69,7 +71,7 @@ def test_uploads_of_another_host_are_left_to_it(tus: Tus) -> None:
 def test_files_that_no_upload_knows_go_once_they_are_old(tus: Tus) -> None:
     tus.create(10, b"abcd")
     known = staged()[0]
-    old, young = folder(settings.HOST_NAME) / "old.part", folder(settings.HOST_NAME) / "young.part"
+    old, young = folder(live.HOST_NAME) / "old.part", folder(live.HOST_NAME) / "young.part"
     for path in (old, young):
         path.touch()
     for path in (old, known):
@@ -84,3 +86,13 @@ def test_one_pass_of_the_housekeeper_has_ended_them_when_it_returns(tus: Tus) ->
     age(Upload.objects.get(), 1)
     call_command("reap", "--once")
     assert Upload.objects.get().state == UploadState.EXPIRED
+
+
+def test_what_interrupted_forms_left_goes_after_a_day(db: None, settings: Any, tmp_path: Path) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    old, young = tmp_path / "tmpa1.upload.wav", tmp_path / "tmpb2.upload.wav"
+    for path, hours in ((old, 25), (young, 23)):
+        path.touch()
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    expire_uploads()
+    assert list(tmp_path.glob("*.wav")) == [young]
