@@ -45,6 +45,14 @@ RANGES: Mapping[str, Range] = {
     "QUOTA_BYTES_PER_USER": Range(0, "bytes"),
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
+    "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False),
+    "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False),
+    "UPLOAD_MAX_UNFINISHED": Range(0, "uploads"),
+    "UPLOAD_CREATIONS_PER_MINUTE": Range(0, "uploads"),
+    "UPLOAD_BYTES_PER_DAY": Range(0, "bytes"),
+    "JOB_CREATIONS_PER_MINUTE": Range(0, "jobs"),
+    "WEBHOOK_TIMEOUT_SECONDS": Range(0.1, "seconds", whole=False),
+    "WEBHOOK_MAX_ATTEMPTS": Range(1, "attempts"),
 }
 DEVICES = ("cpu", "cuda", "mps")
 DAY = 24 * 3600

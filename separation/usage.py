@@ -8,6 +8,7 @@ from django.db.models import Sum
 
 from separation import ledger
 from separation.models import JobState, SeparationJob, Stem, Track
+from separation.services.numbers import number
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Usage:
     stored_bytes: int
     stored_limit: int
     minutes_today: float
-    minutes_limit: int
+    minutes_limit: float
     waiting: int
     waiting_limit: int
 
@@ -36,7 +37,7 @@ def usage_of(user: User) -> Usage:
         stored_bytes=stored_bytes(user),
         stored_limit=int(settings.QUOTA_BYTES_PER_USER),
         minutes_today=ledger.minutes_today(user),
-        minutes_limit=int(settings.QUOTA_MINUTES_PER_DAY),
+        minutes_limit=number("QUOTA_MINUTES_PER_DAY"),
         waiting=jobs.filter(state=JobState.QUEUED).count(),
         waiting_limit=int(settings.QUOTA_QUEUED_JOBS),
     )

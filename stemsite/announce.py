@@ -11,13 +11,15 @@ import django
 from django.conf import settings
 from django.core.management import call_command
 
+from stemsite.instance import in_address
+
 PATIENCE_SECONDS = 120
 
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stemsite.settings")
     django.setup()
-    address = f"http://{_reachable_host()}:{settings.PORT}"
+    address = f"http://{reachable(settings.HOST)}:{settings.PORT}"
     if not wait_until_ready(f"{address}/readyz", patience=PATIENCE_SECONDS):
         sys.stderr.write(f"Stemsite has not become ready; {address}/readyz says why.\n")
         return 1
@@ -27,8 +29,10 @@ def main() -> int:
     return 0
 
 
-def _reachable_host() -> str:
-    return "127.0.0.1" if settings.HOST in ("0.0.0.0", "::", "") else settings.HOST
+def reachable(host: str) -> str:
+    """The host of an address that this machine can open when the server listens on `host`."""
+    here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+    return here.get(in_address(host), in_address(host))
 
 
 def wait_until_ready(url: str, *, patience: float) -> bool:

@@ -5,7 +5,9 @@ from typing import Any
 
 from django.conf import settings
 
-bind = f"{settings.HOST}:{settings.PORT}"
+from stemsite.instance import in_address
+
+bind = f"{in_address(settings.HOST)}:{settings.PORT}"
 workers = settings.WEB_PROCESSES
 threads = settings.WEB_THREADS
 worker_class = "gthread"

@@ -1,4 +1,4 @@
-"""What an instance keeps in DATA_DIR from its first start: its folders and its secret key."""
+"""What an instance keeps in DATA_DIR from its first start, folders and secret key; and its host in addresses."""
 
 import os
 import secrets
@@ -15,6 +15,11 @@ def prepare_folders(*folders: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImproperlyConfigured(f"DATA_DIR cannot be used: {folder}: {error.strerror}.") from error
+
+
+def in_address(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address has brackets there."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def file_storage(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Owns every knob and its production default. Owns no behaviour: `memory.checks` a
 say at start what is wrong with a value. The table in README.md lists the ones people change.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from socket import gethostname
 
@@ -16,14 +17,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def number(name: str, default: int | float) -> int | float | str:
-    """The variable as a number; a value that is none is kept as it stands, for the system checks to report."""
+    """The variable as a number; a value that is none is kept as it stands, for the system checks to report.
+
+    They say too which numbers must be whole.
+    """
     raw = env.str(name, default="").strip()
     if not raw:
         return default
-    try:
-        return type(default)(raw)
-    except ValueError:
-        return raw
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(raw)
+    return raw
 
 
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()

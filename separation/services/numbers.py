@@ -1,4 +1,7 @@
-"""The numeric settings of this app, as numbers. A wrong value has been reported by a system check at start."""
+"""The numeric settings of this app, as numbers. A wrong value has been reported by a system check at start.
+
+`number` for those that may have a fraction: 0 often means "no limit", which half of something is not.
+"""
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured

@@ -21,7 +21,7 @@ from django.utils import timezone
 from separation import tasks
 from separation.models import FINISHED, JobState, SeparationJob, Stem, Track
 from separation.services import storing
-from separation.services.numbers import whole
+from separation.services.numbers import number
 
 logger = logging.getLogger(__name__)
 BATCH = 200
@@ -50,7 +50,7 @@ def clean_up() -> CleanupReport:
 
 def delete_old_tracks() -> int:
     """Tracks past their time, with their jobs; not while one of those waits or runs."""
-    days = whole("RETENTION_DAYS_TRACKS")
+    days = number("RETENTION_DAYS_TRACKS")
     if not days:
         return 0
     old = Track.objects.filter(created_at__lt=Now() - timedelta(days=days))
@@ -60,7 +60,7 @@ def delete_old_tracks() -> int:
 
 def delete_old_stems() -> int:
     """Stems of jobs that finished long ago; the job stays in the history, without them."""
-    days = whole("RETENTION_DAYS_STEMS")
+    days = number("RETENTION_DAYS_STEMS")
     if not days:
         return 0
     old = Stem.objects.filter(job__state=JobState.SUCCEEDED, job__finished_at__lt=Now() - timedelta(days=days))

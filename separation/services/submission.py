@@ -21,7 +21,7 @@ from separation.models import JobState, SeparationJob, Track
 from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
 from separation.services.durability import durable
-from separation.services.numbers import whole
+from separation.services.numbers import number, whole
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -153,7 +153,7 @@ def _check_rate(owner: User) -> None:
 
 
 def _check_minutes(owner: User, track: Track) -> None:
-    minutes = whole("QUOTA_MINUTES_PER_DAY")
+    minutes = number("QUOTA_MINUTES_PER_DAY")
     if minutes and (used := ledger.minutes_today(owner)) + (track.duration_seconds or 0) / 60 > minutes:
         message = f"This would exceed the {minutes} minutes of music that you may separate in a day."
         raise _over(message, Limit("quota_minutes_per_day", minutes, used), retry_after=3600)

@@ -63,6 +63,14 @@ def test_old_tracks_go_with_their_jobs_and_files(make_job: MakeJob, runner: JobR
     assert (Track.objects.count(), SeparationJob.objects.count(), stored("")) == (0, 0, [])
 
 
+def test_half_a_day_is_not_for_ever(make_track: MakeTrack, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.RETENTION_DAYS_TRACKS = 0.5
+    make_track()
+    assert clean_up().tracks == 0
+    Track.objects.update(created_at=timezone.now() - timedelta(hours=13))
+    assert clean_up().tracks == 1
+
+
 def test_an_old_track_with_a_waiting_job_stays(make_job: MakeJob, settings) -> None:  # type: ignore[no-untyped-def]
     settings.RETENTION_DAYS_TRACKS = 30
     make_job()

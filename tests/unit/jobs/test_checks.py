@@ -1,13 +1,17 @@
 """Settings and machines that would make jobs fail are reported at start, each under its own id."""
 
+import ast
+import inspect
 from pathlib import Path
 
 import pytest
 from django.conf import settings as live
 from django.core.checks import run_checks
 
+import stemsite.settings
+from memory.conf import NUMBERS
 from separation import catalog
-from separation.checks import django_q_problems
+from separation.checks import RANGES, django_q_problems
 from separation.ffmpeg import OVERRIDE
 
 
@@ -59,6 +63,14 @@ def test_a_broker_setting_under_which_jobs_run_twice_or_never_is_named(change: d
 def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, settings) -> None:  # type: ignore[no-untyped-def]
     setattr(settings, name, value)
     assert ids() == {"separation.E004"}
+
+
+def test_every_number_among_the_settings_is_checked() -> None:
+    calls = (node for node in ast.walk(ast.parse(inspect.getsource(stemsite.settings))) if isinstance(node, ast.Call))
+    read = {
+        ast.literal_eval(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == "number"
+    }
+    assert read == {*RANGES, *NUMBERS}
 
 
 def test_an_unknown_default_model_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn.util import parse_address  # type: ignore[import-untyped]
 
-from stemsite.instance import instance_secret, prepare_folders
+from stemsite.announce import reachable
+from stemsite.instance import in_address, instance_secret, prepare_folders
 
 
 def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -32,3 +34,24 @@ def test_a_data_dir_that_cannot_be_made_is_named_in_the_error(tmp_path: Path) ->
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ImproperlyConfigured, match="file/media"):
         prepare_folders(tmp_path / "file" / "media")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::", "::1", "fe80::1"])
+def test_the_web_server_understands_every_host_it_is_to_listen_on(host: str) -> None:
+    assert parse_address(f"{in_address(host)}:8000") == (host, 8000)
+    assert in_address(in_address(host)) == in_address(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("[::]", "[::1]"),
+        ("::1", "[::1]"),
+        ("stems", "stems"),
+    ],
+)
+def test_the_address_that_is_announced_can_be_opened(host: str, named: str) -> None:
+    assert reachable(host) == named

@@ -28,11 +28,16 @@ def test_a_free_port_is_accepted() -> None:
     require_free_port("127.0.0.1", port)
 
 
+def checked(data_dir: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """`manage.py check` under these environment variables."""
+    env = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "stemsite.settings", **settings}
+    command = [sys.executable, "manage.py", "check"]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(("name", "value"), [("MEMORY_LIMIT_MB", "lots"), ("MAX_CONCURRENT_OPERATIONS", "0")])
 def test_a_bad_memory_setting_stops_the_start_and_is_named(name: str, value: str, tmp_path: Path) -> None:
-    env = {**os.environ, name: value, "DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "stemsite.settings"}
-    command = [sys.executable, "manage.py", "check"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = checked(tmp_path, **{name: value})
     assert done.returncode != 0
     assert name in done.stderr
 
@@ -43,6 +48,25 @@ def test_a_host_name_left_empty_is_the_machines_own(value: str, tmp_path: Path) 
     command = [sys.executable, "-c", "from stemsite.settings import HOST_NAME; print(HOST_NAME)"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("UPLOAD_STALL_SECONDS", "60s"),
+        ("WEBHOOK_TIMEOUT_SECONDS", "ten"),
+        ("UPLOAD_CREATIONS_PER_MINUTE", "lots"),
+        ("JOB_CREATIONS_PER_MINUTE", "1.5"),
+        ("RETENTION_HOURS_UPLOADS", "nan"),
+    ],
+)
+def test_any_other_bad_number_stops_the_start_too(name: str, value: str, tmp_path: Path) -> None:
+    done = checked(tmp_path, **{name: value})
+    assert (done.returncode, name in done.stderr) == (1, True)
+
+
+def test_a_number_of_hours_may_have_a_fraction(tmp_path: Path) -> None:
+    assert checked(tmp_path, RETENTION_HOURS_UPLOADS="0.5", MEMORY_CHECK_INTERVAL="10").returncode == 0
 
 
 def test_a_log_line_carries_its_context() -> None:
