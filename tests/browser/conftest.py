@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.site import Site, write_song
 
@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 USER, PASSWORD = "ada", "correct horse battery"
+JOB_SECONDS = 90_000  # milliseconds
 DESKTOP, PHONE = {"width": 1200, "height": 820}, {"width": 375, "height": 740}
 
 
@@ -92,3 +93,15 @@ def log_in(page: Page, site: Site) -> Page:
 def page(open_page: OpenPage, site: Site) -> Page:
     """A page of the user who is logged in."""
     return log_in(open_page(), site)
+
+
+@pytest.fixture(scope="module")
+def finished(site: Site, chromium: Browser) -> str:
+    """The address of a job that has its stems: the demo song's."""
+    context = chromium.new_context()
+    page = log_in(context.new_page(), site)
+    page.get_by_role("button", name="Try the demo song").click()
+    page.wait_for_url("**/jobs/*", timeout=60_000)
+    expect(page.locator("#mixer")).to_be_visible(timeout=JOB_SECONDS)
+    context.close()
+    return page.url

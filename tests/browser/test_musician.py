@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -11,57 +10,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from memory.quantities import format_bytes
-from tests.acceptance.instance import wait_for
-from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, USER, OpenPage, log_in
+from tests.browser.actions import choose, drop, positions, throttle, wait_until
+from tests.browser.conftest import DESKTOP, JOB_SECONDS, PASSWORD, PHONE, USER, OpenPage, log_in
 from tests.browser.site import ROOT, Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-JOB_SECONDS = 90_000
 STEMS = ["vocals", "drums", "bass", "other"]
-
-
-def drop(page: Page, file: Path) -> None:
-    """Drop a file on the page, as from a file manager."""
-    content = base64.b64encode(file.read_bytes()).decode()
-    page.evaluate(
-        """([name, content]) => {
-            const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, { type: "audio/wav" }));
-            const how = { dataTransfer: transfer, bubbles: true, cancelable: true };
-            for (const kind of ["dragenter", "dragover", "drop"])
-                document.body.dispatchEvent(new DragEvent(kind, how));
-        }""",
-        [file.name, content],
-    )
-
-
-def choose(page: Page, *files: Path) -> None:
-    page.locator("input[type=file]").set_input_files([str(file) for file in files])
-
-
-def wait_until(page: Page, expression: str, seconds: float = 30) -> None:
-    """As `wait_for_function`, which the pages' content security policy forbids."""
-    wait_for(lambda: page.evaluate(expression), seconds, expression)
-
-
-@pytest.fixture(scope="module")
-def finished(site: Site, chromium: Browser) -> str:
-    """The address of a job that has its stems: the demo song's."""
-    context = chromium.new_context()
-    page = log_in(context.new_page(), site)
-    page.get_by_role("button", name="Try the demo song").click()
-    page.wait_for_url("**/jobs/*", timeout=60_000)
-    expect(page.locator("#mixer")).to_be_visible(timeout=JOB_SECONDS)
-    context.close()
-    return page.url
-
-
-def positions(page: Page) -> list[float]:
-    return page.evaluate("[...document.querySelectorAll('audio')].map((audio) => audio.currentTime)")
 
 
 def test_the_first_start_asks_for_the_code_and_makes_the_account(
@@ -175,14 +132,6 @@ def test_a_file_that_is_no_music_is_refused_in_words(page: Page, tmp_path: Path)
     expect(page.locator(".file-card h2")).to_have_text("notes & <b>.mp3")
     page.get_by_role("button", name="Remove").click()
     expect(page.locator(".file-card")).to_have_count(0)
-
-
-def throttle(page: Page, bytes_per_second: int) -> None:
-    session = page.context.new_cdp_session(page)
-    session.send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second},
-    )
 
 
 def test_an_upload_pauses_resumes_and_arrives_whole(page: Page, site: Site, tmp_path: Path) -> None:
