@@ -6,6 +6,8 @@ import * as options from "./options.js";
 import { Transfer } from "./transfer.js";
 import { about, bytes, clock } from "./wording.js";
 
+const CUT_OFF = "The connection was lost. Going on as soon as it is back…";
+const BUSY = "The server cannot take it just now. Going on as soon as it can…";
 let count = 0;
 
 export class Card {
@@ -67,7 +69,7 @@ export class Card {
     this.parts.pause.hidden = false;
     this.transfer = new Transfer(this.file, this.form.dataset.uploads, {
       progress: (sent, total) => this.#progress(sent, total),
-      waiting: () => this.say("The connection was lost. Going on as soon as it is back…"),
+      waiting: (problem) => this.say(problem.status ? BUSY : CUT_OFF),
       done: (track) => this.#arrived(track),
       failed: (problem) => this.#failed(problem),
     });
@@ -98,7 +100,7 @@ export class Card {
   }
 
   #failed(problem) {
-    if (problem.status === 0 || problem.status >= 500) {
+    if (!problem.isFinal) {
       this.state = "paused";
       this.parts.pause.textContent = "Try again";
       this.parts.pause.hidden = false;

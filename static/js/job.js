@@ -26,7 +26,7 @@ async function follow() {
       failures += 1;
       seconds = Math.min(LONGEST_WAIT, problem.retryAfter || 2 ** failures);
       trouble(problem.message);
-      if (problem.status === 404 || problem.status === 401) return;
+      if (problem.status === 404) return;
     }
     await pause(document.hidden ? Math.max(seconds, HIDDEN_SECONDS) : seconds);
   }

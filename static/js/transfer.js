@@ -15,7 +15,7 @@ export class Transfer {
       retryDelays: RETRIES,
       removeFingerprintOnSuccess: true,
       metadata: { filename: file.name, filetype: file.type },
-      headers: { "X-CSRFToken": csrfToken() },
+      onBeforeRequest: (request) => request.setHeader("X-CSRFToken", csrfToken()),
       onShouldRetry: (error) => this.#worthARetry(error),
       onProgress: (sent, total) => on.progress(sent, total),
       onSuccess: () => this.#finish(),
@@ -44,9 +44,9 @@ export class Transfer {
   }
 
   #worthARetry(error) {
-    const status = error.originalResponse?.getStatus() ?? 0;
-    const again = status === 0 || status === 409 || status === 423 || status === 429 || status >= 500;
-    if (again) this.on.waiting();
+    const problem = problemOf(error);
+    const again = !problem.isFinal && !problem.needsLogin;
+    if (again) this.on.waiting(problem);
     return again;
   }
 
@@ -62,14 +62,18 @@ export class Transfer {
   }
 
   async #fail(error) {
-    const response = error.originalResponse;
-    const status = response?.getStatus() ?? 0;
-    if (status >= 400 && status < 500) await this.#forget();
-    this.on.failed(problemFrom(status, response?.getBody() ?? "", response?.getHeader("Retry-After")));
+    const problem = problemOf(error);
+    if (problem.isFinal) await this.#forget();
+    this.on.failed(problem);
   }
 
   async #forget() {
     const storage = this.upload.options.urlStorage;
     for (const previous of await this.upload.findPreviousUploads()) await storage.removeUpload(previous.urlStorageKey);
   }
+}
+
+function problemOf(error) {
+  const response = error.originalResponse;
+  return problemFrom(response?.getStatus() ?? 0, response?.getBody() ?? "", response?.getHeader("Retry-After"));
 }

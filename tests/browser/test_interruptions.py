@@ -1,0 +1,60 @@
+"""What happens to a page whose session, connection or server goes away under it, in a real browser."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.actions import choose, throttle, wait_until
+from tests.browser.conftest import log_in
+from tests.browser.site import Site, write_song
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def begin(page: Page, song: Path) -> Locator:
+    """Upload part of a song, and pause; returns its card."""
+    throttle(page, 4_000_000)
+    choose(page, song)
+    wait_until(page, "document.querySelector('[data-progress]').value > 0.2")
+    page.get_by_role("button", name="Pause").click()
+    throttle(page, -1)
+    return page.locator(".file-card")
+
+
+def creations(page: Page) -> list[str]:
+    """The addresses of the requests for a new upload, as they come."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url) if request.method == "POST" else None)
+    return found
+
+
+def assert_arrived_whole(card: Locator, site: Site, song: Path) -> None:
+    expect(card.locator(".status")).to_have_text("Uploaded", timeout=30_000)
+    newest = card.page.request.get(f"{site.url}/api/v1/tracks/").json()["results"][0]
+    assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+
+
+def log_out(page: Page) -> Page:
+    """Log out in another tab, and leave it there."""
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_role("button", name="Log out").click()
+    other.wait_for_url("**/login/")
+    return other
+
+
+def test_an_upload_goes_on_after_logging_in_again(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Session.wav", 60, seed=11)
+    card = begin(page, song)
+    other = log_out(page)
+    again = creations(page)
+    page.get_by_role("button", name="Resume").click()
+    expect(card.locator(".error")).to_contain_text("Log in again in another tab")
+    log_in(other, site)
+    page.get_by_role("button", name="Try again").click()
+    assert_arrived_whole(card, site, song)
+    assert not any("/uploads/" in url for url in again)
