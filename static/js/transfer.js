@@ -16,6 +16,7 @@ export class Transfer {
       removeFingerprintOnSuccess: true,
       metadata: { filename: file.name, filetype: file.type },
       onBeforeRequest: (request) => request.setHeader("X-CSRFToken", csrfToken()),
+      onAfterResponse: keepTheAddress,
       onShouldRetry: (error) => this.#worthARetry(error),
       onProgress: (sent, total) => on.progress(sent, total),
       onSuccess: () => this.#finish(),
@@ -73,7 +74,14 @@ export class Transfer {
   }
 }
 
+/** The client would begin anew after any refused HEAD; only an upload that is not there any more is a reason to. */
+function keepTheAddress(request, response) {
+  const status = response.getStatus();
+  if (request.getMethod() !== "HEAD" || status < 300 || status === 404 || status === 410) return;
+  throw Object.assign(new Error(`HEAD was answered with ${status}`), { response });
+}
+
 function problemOf(error) {
-  const response = error.originalResponse;
+  const response = error.originalResponse ?? error.causingError?.response;
   return problemFrom(response?.getStatus() ?? 0, response?.getBody() ?? "", response?.getHeader("Retry-After"));
 }

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.actions import choose, throttle, wait_until
 from tests.browser.conftest import log_in
@@ -57,4 +57,28 @@ def test_an_upload_goes_on_after_logging_in_again(page: Page, site: Site, tmp_pa
     log_in(other, site)
     page.get_by_role("button", name="Try again").click()
     assert_arrived_whole(card, site, song)
+    assert not any("/uploads/" in url for url in again)
+
+
+def answer_badly(page: Page, method: str, times: int) -> list[str]:
+    """A proxy without its server answers the next requests of that kind; returns them as they come."""
+    answered: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method != method or len(answered) == times:
+            return route.fallback()
+        answered.append(route.request.url)
+        return route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+
+    page.route("**/api/v1/uploads/*/", answer)
+    return answered
+
+
+def test_an_upload_keeps_its_place_while_a_proxy_answers_for_the_server(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Proxy.wav", 60, seed=12)
+    card = begin(page, song)
+    asked, sent, again = answer_badly(page, "HEAD", 2), answer_badly(page, "PATCH", 1), creations(page)
+    page.get_by_role("button", name="Resume").click()
+    assert_arrived_whole(card, site, song)
+    assert (len(asked), len(sent)) == (2, 1)
     assert not any("/uploads/" in url for url in again)
