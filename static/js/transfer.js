@@ -1,26 +1,27 @@
 // One file's way to the server by tus: resumable over lost connections, pauses and closed tabs.
 
-import { call, csrfToken, problemFrom } from "./api.js";
+import { call, csrfToken, Problem, problemFrom } from "./api.js";
 
 const CHUNK = 32 * 1024 * 1024;
+const UNREAD = "The file is all here, but the server is too busy to read it. Try again in a moment.";
+const DELETED = "This file was uploaded before, and its track deleted since. Choose it again to upload it once more.";
 const RETRIES = [0, 1000, 2000, 4000, 8000, 15000, 30000];
 
 export class Transfer {
-  /** `on`: { progress(sent, total), waiting(), done(trackId), failed(Problem) } */
+  /** `on`: { progress(sent, total), waiting(Problem), done(trackId), failed(Problem) } */
   constructor(file, endpoint, on) {
     this.on = on;
     this.upload = new window.tus.Upload(file, {
       endpoint,
       chunkSize: CHUNK,
       retryDelays: RETRIES,
-      removeFingerprintOnSuccess: true,
       metadata: { filename: file.name, filetype: file.type },
       onBeforeRequest: (request) => request.setHeader("X-CSRFToken", csrfToken()),
       onAfterResponse: keepTheAddress,
       onShouldRetry: (error) => this.#worthARetry(error),
       onProgress: (sent, total) => on.progress(sent, total),
       onSuccess: () => this.#finish(),
-      onError: (error) => this.#fail(error),
+      onError: (error) => this.#stopFor(problemOf(error)),
     });
   }
 
@@ -51,19 +52,22 @@ export class Transfer {
     return again;
   }
 
+  /** All bytes are there: what has the server made of them? */
   async #finish() {
     try {
       const upload = await (await call("GET", this.upload.url)).json();
-      if (upload.track) return this.on.done(upload.track);
-      throw problemFrom(422, JSON.stringify(upload.problem ?? {}));
-    } catch (problem) {
+      if (upload.problem) throw problemFrom(422, JSON.stringify(upload.problem));
+      if (upload.state === "receiving") throw new Problem(UNREAD, { status: 503 });
+      if (!upload.track) throw new Problem(DELETED, { status: 410 });
       await this.#forget();
-      return this.on.failed(problem);
+      this.on.done(upload.track);
+    } catch (problem) {
+      await this.#stopFor(problem);
     }
   }
 
-  async #fail(error) {
-    const problem = problemOf(error);
+  /** The address is kept for as long as there is a reason to come back to it. */
+  async #stopFor(problem) {
     if (problem.isFinal) await this.#forget();
     this.on.failed(problem);
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -60,25 +61,41 @@ def test_an_upload_goes_on_after_logging_in_again(page: Page, site: Site, tmp_pa
     assert not any("/uploads/" in url for url in again)
 
 
-def answer_badly(page: Page, method: str, times: int) -> list[str]:
-    """A proxy without its server answers the next requests of that kind; returns them as they come."""
+BAD_GATEWAY = {"status": 502, "content_type": "text/html", "body": "<h1>Bad Gateway</h1>"}
+
+
+def answer(page: Page, method: str, times: int, **response: Any) -> list[str]:
+    """Answer the next requests of that kind about an upload without the server; returns them as they come."""
     answered: list[str] = []
 
-    def answer(route: Route) -> None:
+    def handle(route: Route) -> None:
         if route.request.method != method or len(answered) == times:
             return route.fallback()
         answered.append(route.request.url)
-        return route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+        return route.fulfill(**response)
 
-    page.route("**/api/v1/uploads/*/", answer)
+    page.route("**/api/v1/uploads/*/", handle)
     return answered
 
 
 def test_an_upload_keeps_its_place_while_a_proxy_answers_for_the_server(page: Page, site: Site, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Proxy.wav", 60, seed=12)
     card = begin(page, song)
-    asked, sent, again = answer_badly(page, "HEAD", 2), answer_badly(page, "PATCH", 1), creations(page)
+    asked, sent = answer(page, "HEAD", 2, **BAD_GATEWAY), answer(page, "PATCH", 1, **BAD_GATEWAY)
+    again = creations(page)
     page.get_by_role("button", name="Resume").click()
     assert_arrived_whole(card, site, song)
     assert (len(asked), len(sent)) == (2, 1)
     assert not any("/uploads/" in url for url in again)
+
+
+def test_a_whole_upload_that_a_busy_server_has_not_read_can_be_tried_again(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    answer(page, "GET", 1, json={"state": "receiving", "track": None, "problem": None})
+    song = write_song(tmp_path / "Busy.wav", 1, seed=13)
+    choose(page, song)
+    card = page.locator(".file-card")
+    expect(card.locator(".error")).to_contain_text("too busy to read it")
+    page.get_by_role("button", name="Try again").click()
+    assert_arrived_whole(card, site, song)
