@@ -1,5 +1,6 @@
 // The stems of a job played together: one transport; per stem mute, solo and volume. Streams, holds no whole file.
 
+import { call } from "./api.js";
 import { Wave } from "./wave.js";
 import { clock } from "./wording.js";
 
@@ -7,6 +8,7 @@ const SEEK_BEYOND = 0.15; // seconds apart: jump
 const NUDGE_BEYOND = 0.012; // seconds apart: play a little faster or slower
 const NUDGE = 0.02;
 const CHECK_EVERY = 250; // ms
+const CUT_OFF = "The connection was lost. Press Play to go on once it is back.";
 const RAMP = 0.02; // seconds; no clicks when a gain changes
 
 class Lane {
@@ -17,6 +19,7 @@ class Lane {
     this.mute = element.querySelector("[data-mute]");
     this.solo = element.querySelector("[data-solo]");
     this.volume = element.querySelector("[data-volume]");
+    this.lost = false; // could not be fetched, and is worth another try
     this.wave = new Wave(element.querySelector("[data-wave]"), this.audio, index);
   }
 
@@ -33,6 +36,34 @@ class Lane {
     context.createMediaElementSource(this.audio).connect(this.gain).connect(context.destination);
   }
 
+  /** Why the stem cannot be heard. A file that cannot be had looks like one that cannot be played. */
+  async trouble() {
+    const { error, src } = this.audio;
+    this.lost = error?.code === MediaError.MEDIA_ERR_NETWORK;
+    if (this.lost) return CUT_OFF;
+    try {
+      if (!src.startsWith("blob:")) await call("HEAD", src);
+    } catch (problem) {
+      this.lost = !problem.isFinal;
+      return problem.status ? problem.message : CUT_OFF;
+    }
+    return `This browser cannot play ${this.element.dataset.stem} in this format. The download is complete all the same.`;
+  }
+
+  /** Ready to go on from `seconds`; fetched anew where nothing is there, or the connection was lost. */
+  ready(seconds) {
+    const { audio } = this;
+    if (audio.error ? !this.lost : audio.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA) return undefined;
+    return new Promise((resolve) => {
+      audio.addEventListener("canplay", resolve, { once: true });
+      audio.preload = "auto";
+      if (audio.readyState > 0 && !audio.error) return;
+      this.lost = false;
+      audio.load();
+      audio.currentTime = seconds;
+    });
+  }
+
   setLevel(level, context) {
     this.element.classList.toggle("silent", level === 0);
     if (this.gain) this.gain.gain.setTargetAtTime(level, context.currentTime, RAMP);
@@ -44,7 +75,7 @@ export class Mixer {
     this.root = root;
     this.lanes = [...root.querySelectorAll(".lane")].map((element, index) => new Lane(element, index));
     this.find = (name) => root.querySelector(`[data-${name}]`);
-    this.playing = false;
+    this.turn = null; // the press of Play that is in effect
     this.#wireTransport();
     this.lanes.forEach((lane) => this.#wireLane(lane));
     this.#loadWaves();
@@ -54,8 +85,13 @@ export class Mixer {
     return this.lanes.map((lane) => lane.audio);
   }
 
+  get playing() {
+    return this.turn !== null;
+  }
+
   get leader() {
-    return this.audios.reduce((longest, audio) => ((audio.duration || 0) > (longest.duration || 0) ? audio : longest));
+    const whole = this.audios.filter((audio) => !audio.error);
+    return (whole.length ? whole : this.audios).reduce((longest, audio) => ((audio.duration || 0) > (longest.duration || 0) ? audio : longest));
   }
 
   get length() {
@@ -98,10 +134,15 @@ export class Mixer {
     this.#showPosition();
   }
 
-  #unplayable(lane) {
+  async #unplayable(lane) {
+    this.#say(await lane.trouble());
+    if (lane.lost) this.stop();
+  }
+
+  #say(trouble) {
     const place = this.find("trouble");
-    place.textContent = `This browser cannot play ${lane.element.dataset.stem} in this format. The download is complete all the same.`;
-    place.hidden = false;
+    place.textContent = trouble;
+    place.hidden = !trouble;
   }
 
   #levels() {
@@ -116,37 +157,41 @@ export class Mixer {
     await (this.playing ? this.stop() : this.play());
   }
 
+  /** Each wait may outlast a press of Pause, and one of Play after it: only the last one goes on. */
   async play() {
+    const turn = (this.turn = {});
+    this.#showPlaying();
+    await this.#sound();
+    if (this.turn !== turn) return;
+    if (this.leader.ended) this.seek(0);
+    await this.#ready();
+    if (this.turn !== turn) return;
+    const sounding = this.audios.filter((audio) => !audio.error && !audio.ended);
+    await Promise.allSettled(sounding.map((audio) => audio.play()));
+    if (this.turn !== turn) return;
+    this.timer = setInterval(() => this.#keepTogether(), CHECK_EVERY);
+    this.#frame(turn);
+  }
+
+  #sound() {
     if (!this.context) {
       this.context = new AudioContext();
       this.lanes.forEach((lane) => lane.connect(this.context));
       this.#levels();
     }
-    await this.context.resume();
-    if (this.leader.ended) this.seek(0);
-    this.playing = true;
-    this.#showPlaying();
-    await this.#ready();
-    const sounding = this.audios.filter((audio) => !audio.error && !audio.ended);
-    await Promise.allSettled(sounding.map((audio) => audio.play()));
-    this.timer = setInterval(() => this.#keepTogether(), CHECK_EVERY);
-    this.#frame();
+    return this.context.resume();
   }
 
   /** Resolves when every stem can go on from here, or after a while all the same. */
   #ready() {
-    const waits = this.audios.filter((audio) => !audio.error && audio.readyState < 3).map(
-      (audio) => new Promise((resolve) => {
-        audio.addEventListener("canplay", resolve, { once: true });
-        audio.preload = "auto";
-        if (audio.readyState === 0) audio.load();
-      }),
-    );
+    const at = this.leader.currentTime;
+    if (this.lanes.some((lane) => lane.lost)) this.#say("");
+    const waits = this.lanes.map((lane) => lane.ready(at));
     return Promise.race([Promise.all(waits), new Promise((resolve) => setTimeout(resolve, 5000))]);
   }
 
   stop() {
-    this.playing = false;
+    this.turn = null;
     clearInterval(this.timer);
     this.audios.forEach((audio) => audio.pause());
     this.#showPlaying();
@@ -169,10 +214,10 @@ export class Mixer {
     }
   }
 
-  #frame() {
-    if (!this.playing || !this.root.isConnected) return;
+  #frame(turn) {
+    if (this.turn !== turn || !this.root.isConnected) return;
     this.#showPosition();
-    requestAnimationFrame(() => this.#frame());
+    requestAnimationFrame(() => this.#frame(turn));
   }
 
   #showPlaying() {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.actions import choose, throttle, wait_until
-from tests.browser.conftest import log_in
+from tests.browser.actions import choose, positions, throttle, wait_until
+from tests.browser.conftest import OpenPage, log_in
 from tests.browser.site import Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -99,3 +99,43 @@ def test_a_whole_upload_that_a_busy_server_has_not_read_can_be_tried_again(
     expect(card.locator(".error")).to_contain_text("too busy to read it")
     page.get_by_role("button", name="Try again").click()
     assert_arrived_whole(card, site, song)
+
+
+@pytest.fixture
+def streaming(open_page: OpenPage, site: Site) -> Page:
+    """A page whose stems are streamed, as long ones are."""
+    page = open_page()
+    page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+    return log_in(page, site)
+
+
+def test_a_stem_that_could_not_be_fetched_is_not_called_unplayable_and_plays_later(
+    streaming: Page, finished: str
+) -> None:
+    streaming.goto(finished)
+    vocals = streaming.locator(".lane.vocals audio").get_attribute("src")
+    streaming.route(f"**{vocals}", lambda route: route.abort("internetdisconnected"))
+    streaming.get_by_role("button", name="Play").click()
+    expect(streaming.locator("[data-trouble]")).to_have_text(
+        "The connection was lost. Press Play to go on once it is back."
+    )
+    streaming.unroute(f"**{vocals}")
+    streaming.get_by_role("button", name="Play").click()
+    wait_until(streaming, "[...document.querySelectorAll('audio')].every((audio) => audio.currentTime > 0.5)")
+    expect(streaming.locator("[data-trouble]")).to_be_hidden()
+
+
+def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, finished: str) -> None:
+    streaming.goto(finished)
+    held: list[Route] = []
+    streaming.route("**/audio?inline=1", held.append)
+    streaming.get_by_role("button", name="Play").click()
+    wait_for_pages_turn = streaming.wait_for_timeout
+    while len(held) < 4:
+        wait_for_pages_turn(50)
+    streaming.get_by_role("button", name="Pause").click()
+    for route in held:
+        route.fallback()
+    wait_until(streaming, "[...document.querySelectorAll('audio')].every((audio) => audio.readyState > 2)")
+    wait_for_pages_turn(300)
+    assert positions(streaming) == [0.0] * 4
