@@ -250,6 +250,10 @@ class Stem(models.Model):
         return self.name
 
     @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+    @property
     def download_name(self) -> str:
         """`<track> - <stem>.<ext>`, for Content-Disposition and zip members."""
         extension = PurePosixPath(self.file.name or "").suffix

@@ -1,4 +1,4 @@
-// A stem's loudness over time, drawn as bars. Long stems stay plain: their whole file would have to be fetched.
+// A stem's loudness over time, drawn as bars. Long stems stay plain: they would have to be fetched and decoded whole.
 
 const LARGEST = 48 * 1024 * 1024;
 const LONGEST = 15 * 60; // seconds
@@ -23,8 +23,9 @@ export class Wave {
   /** Fetch and measure the stem, if it is small enough and the reader does not save data. It then also plays from
    *  here: a player that streams keeps a connection and a thread of the server busy for as long as it is open. */
   async load() {
-    const size = Number(this.audio.dataset.bytes);
-    if (size > LARGEST || this.audio.duration > LONGEST || navigator.connection?.saveData) return;
+    const { bytes, seconds } = this.audio.dataset;
+    const small = Number(bytes) <= LARGEST && Number(seconds) <= LONGEST; // neither is, where it is not known
+    if (!small || navigator.connection?.saveData) return;
     try {
       const response = await fetch(this.address);
       if (!response.ok) return;

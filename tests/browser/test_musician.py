@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from memory.quantities import format_bytes
 from tests.browser.actions import choose, drop, positions, throttle, wait_until
@@ -102,6 +102,21 @@ def test_every_control_of_the_mixer_can_be_reached_by_keyboard(page: Page, finis
     assert reached[0] == "Skip to the content"
     wanted = ["Play", "Position", "Mute Bass", "Solo Bass", "Volume of Bass", "All stems (zip)", "Delete"]
     assert [name for name in wanted if name not in " | ".join(reached).replace("\n", " ")] == []
+
+
+def test_long_stems_are_not_decoded_in_the_page(page: Page, finished: str) -> None:
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url) if "/stems/" in request.url else None)
+    page.route(finished, lambda route: lengthen(route, "901.00"))
+    page.goto(finished)
+    wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
+    assert fetched == []
+
+
+def lengthen(route: Route, seconds: str) -> None:
+    """Answer with the page of a job, each stem of which is so long."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=re.sub(r'data-seconds="[\d.]+"', f'data-seconds="{seconds}"', answer.text()))
 
 
 def test_scripts_and_server_word_sizes_alike(page: Page) -> None:

@@ -94,6 +94,11 @@ def test_a_finished_job_offers_every_stem_and_the_zip(page: Client, finished: Se
     assert html.index('data-stem="vocals"') < html.index('data-stem="drums"')
 
 
+def test_the_length_of_a_stem_is_known_before_it_is_fetched(page: Client, finished: SeparationJob) -> None:
+    finished.stems.update(samples=44100 * 1800)
+    assert text(page, f"/jobs/{finished.pk}").count('data-seconds="1800.00"') == 4
+
+
 @pytest.mark.parametrize("state", JobState.values)
 def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: str) -> None:
     assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
