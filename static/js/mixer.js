@@ -7,6 +7,7 @@ import { clock } from "./wording.js";
 const SEEK_BEYOND = 0.15; // seconds apart: jump
 const NUDGE_BEYOND = 0.012; // seconds apart: play a little faster or slower
 const NUDGE = 0.02;
+const STEPS = { ArrowRight: 5, ArrowUp: 5, ArrowLeft: -5, ArrowDown: -5, PageUp: 30, PageDown: -30 }; // seconds
 const CHECK_EVERY = 250; // ms
 const CUT_OFF = "The connection was lost. Press Play to go on once it is back.";
 const RAMP = 0.02; // seconds; no clicks when a gain changes
@@ -102,7 +103,18 @@ export class Mixer {
     this.find("play").addEventListener("click", () => this.toggle());
     this.find("start").addEventListener("click", () => this.seek(0));
     this.find("seek").addEventListener("input", (event) => this.seek(Number(event.target.value)));
+    this.find("seek").addEventListener("keydown", (event) => this.#step(event));
     document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** The slider's own steps are a hundredth of a second. */
+  #step(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const ends = { Home: 0, End: this.length };
+    const goal = ends[event.key] ?? Number(this.find("seek").value) + STEPS[event.key];
+    if (Number.isNaN(goal)) return;
+    event.preventDefault();
+    this.seek(Math.min(Math.max(goal, 0), this.length));
   }
 
   #key(event) {

@@ -92,6 +92,17 @@ def test_the_space_bar_plays_and_pauses(page: Page, finished: str) -> None:
     expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
+def test_the_arrow_keys_seek_by_seconds(page: Page, finished: str) -> None:
+    page.goto(finished)
+    wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
+    position = page.get_by_label("Position")
+    position.focus()
+    for key, seconds in (("ArrowRight", 5), ("ArrowLeft", 0), ("ArrowLeft", 0), ("PageUp", None), ("Home", 0)):
+        page.keyboard.press(key)
+        length = float(position.get_attribute("max") or "")
+        assert float(position.input_value()) == pytest.approx(min(30, length) if seconds is None else seconds, abs=0.02)
+
+
 def test_every_control_of_the_mixer_can_be_reached_by_keyboard(page: Page, finished: str) -> None:
     page.goto(finished)
     wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
