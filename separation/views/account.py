@@ -12,13 +12,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from separation.errors import ServiceError
 from separation.tokens.models import Scope
 from separation.tokens.services import DEFAULT_SCOPES, create_token, list_tokens
 from separation.tokens.services import revoke_token as revoke
 from separation.usage import usage_of
+from separation.views.acting import action_of
 from separation.views.people import signed_in
 
 
@@ -65,9 +66,8 @@ class ChangePassword(SuccessMessageMixin, PasswordChangeView):
     success_message = "Your password was changed."
 
 
-@login_required
+@action_of("account")
 @never_cache
-@require_POST
 def make_token(request: HttpRequest) -> HttpResponse:
     """The answer shows the new token: the only time, so it is no redirect."""
     form = TokenForm(request.POST)
@@ -82,8 +82,7 @@ def make_token(request: HttpRequest) -> HttpResponse:
     return _page(request, TokenForm(), secret=secret)
 
 
-@login_required
-@require_POST
+@action_of("account")
 def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
     if revoke(signed_in(request), pk):
         messages.success(request, "The token was revoked. Nothing can be done with it any more.")

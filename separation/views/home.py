@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from separation import demo, services
 from separation.api.problems import Problem
@@ -25,6 +25,7 @@ from separation.options import SeparationOptions
 from separation.uploads import limits
 from separation.uploads.body import announced
 from separation.uploads.oneshot import take_file
+from separation.views.acting import action_of
 from separation.views.bodies import take_files, take_short_form
 from separation.views.busy import takes_work
 from separation.views.choices import options_context
@@ -87,8 +88,7 @@ def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: Separa
     return services.submit(user, take_file(user, path, name), options)
 
 
-@login_required
-@require_POST
+@action_of("home")
 @takes_work("separate")
 def try_demo(request: HttpRequest) -> HttpResponse:
     try:

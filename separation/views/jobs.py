@@ -12,12 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from separation import catalog, services
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob
 from separation.templatetags.pages import vocals_first
+from separation.views.acting import action_of
 from separation.views.busy import takes_work
 from separation.views.confirming import ask, confirmed
 from separation.views.paging import newest_first
@@ -93,8 +94,7 @@ def _carry_out(request: HttpRequest, act: Callable[[], object], done: str) -> bo
     return True
 
 
-@login_required
-@require_POST
+@action_of("job", "pk")
 def cancel_job(request: HttpRequest, pk: Any) -> HttpResponse:
     job = _own_job(request, pk)
     if not confirmed(request):
@@ -103,8 +103,7 @@ def cancel_job(request: HttpRequest, pk: Any) -> HttpResponse:
     return redirect("job", job.pk)
 
 
-@login_required
-@require_POST
+@action_of("job", "pk")
 @takes_work("separate")
 def retry_job(request: HttpRequest, pk: Any) -> HttpResponse:
     job = _own_job(request, pk)
@@ -112,8 +111,7 @@ def retry_job(request: HttpRequest, pk: Any) -> HttpResponse:
     return redirect("job", job.pk)
 
 
-@login_required
-@require_POST
+@action_of("job", "pk")
 def delete_job(request: HttpRequest, pk: Any) -> HttpResponse:
     job = _own_job(request, pk)
     if not confirmed(request):

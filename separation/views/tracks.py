@@ -8,12 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from separation import services
 from separation.errors import ServiceError
 from separation.forms import OptionsForm
 from separation.models import Track
+from separation.views.acting import action_of
 from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.confirming import ask, confirmed
@@ -45,8 +46,7 @@ def separate_track(request: HttpRequest, pk: Any) -> HttpResponse:
     return render(request, "track_separate.html", context, status=400 if form.is_bound else 200)
 
 
-@login_required
-@require_POST
+@action_of("tracks")
 def delete_track(request: HttpRequest, pk: Any) -> HttpResponse:
     track = own(request, Track.objects.all(), pk)
     if not confirmed(request):

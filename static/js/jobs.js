@@ -17,6 +17,7 @@ async function follow() {
 async function look() {
   const text = await (await call("GET", location.href, undefined, { Accept: "text/html" })).text();
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  if (!fresh.querySelector("nav.filters")) return location.reload(); // not the list: the session has ended
   for (const item of document.querySelectorAll("a.item")) {
     const state = fresh.querySelector(`a.item[href="${item.getAttribute("href")}"] .state`);
     if (state) take(item, state);

@@ -130,12 +130,23 @@ def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, fin
     held: list[Route] = []
     streaming.route("**/audio?inline=1", held.append)
     streaming.get_by_role("button", name="Play").click()
-    wait_for_pages_turn = streaming.wait_for_timeout
     while len(held) < 4:
-        wait_for_pages_turn(50)
+        streaming.wait_for_timeout(50)
     streaming.get_by_role("button", name="Pause").click()
     for route in held:
         route.fallback()
     wait_until(streaming, "[...document.querySelectorAll('audio')].every((audio) => audio.readyState > 2)")
-    wait_for_pages_turn(300)
+    streaming.wait_for_timeout(300)
     assert positions(streaming) == [0.0] * 4
+
+
+def test_the_list_of_jobs_asks_to_log_in_when_the_session_has_ended(page: Page, site: Site, finished: str) -> None:
+    def unfinish(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"state succeeded"', '"state running"'))
+
+    page.route("**/jobs/", unfinish, times=1)
+    page.goto(f"{site.url}/jobs/")
+    expect(page.locator("a.item .running").first).to_be_visible()
+    log_out(page)
+    page.wait_for_url("**/login/?next=/jobs/")

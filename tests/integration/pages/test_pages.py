@@ -233,9 +233,42 @@ def test_no_page_takes_work_while_the_process_holds_too_much(
     assert (job.state, SeparationJob.objects.count()) == (JobState.FAILED, 1)
 
 
-@pytest.mark.parametrize("path", ["/demo/", "/jobs/{}/cancel/", "/jobs/{}/delete/", "/logout/"])
-def test_nothing_is_changed_by_following_a_link(page: Client, make_job: MakeJob, path: str) -> None:
-    assert page.get(path.format(make_job().pk)).status_code == 405
+ACTIONS = [
+    ("/demo/", "/"),
+    ("/jobs/{job}/cancel/", "/jobs/{job}"),
+    ("/jobs/{job}/retry/", "/jobs/{job}"),
+    ("/jobs/{job}/delete/", "/jobs/{job}"),
+    ("/tracks/{track}/delete/", "/tracks/"),
+    ("/account/tokens/", "/account/"),
+    ("/account/tokens/1/revoke/", "/account/"),
+]
+
+
+@pytest.mark.parametrize(("path", "belongs_to"), ACTIONS)
+def test_nothing_is_changed_by_following_a_link_to_an_action(
+    page: Client, make_job: MakeJob, path: str, belongs_to: str
+) -> None:
+    job = make_job()
+    names = {"job": job.pk, "track": job.track_id}
+    assert page.get(path.format(**names))["Location"] == belongs_to.format(**names)
+    job.refresh_from_db()
+    assert (job.state, SeparationJob.objects.count()) == (JobState.QUEUED, 1)
+
+
+@pytest.mark.parametrize(("path", "belongs_to"), ACTIONS)
+def test_an_action_after_the_session_ended_leads_back_to_its_page(
+    client: Client, make_job: MakeJob, path: str, belongs_to: str
+) -> None:
+    job = make_job()
+    names = {"job": job.pk, "track": job.track_id}
+    response = client.post(path.format(**names), {"confirmed": "yes"})
+    assert response["Location"] == "/login/?next=" + belongs_to.format(**names)
+    job.refresh_from_db()
+    assert (job.state, SeparationJob.objects.count()) == (JobState.QUEUED, 1)
+
+
+def test_logging_out_takes_more_than_a_link(page: Client) -> None:
+    assert page.get("/logout/").status_code == 405
 
 
 def test_a_post_without_its_csrf_token_is_a_helpful_403(musician: User, make_job: MakeJob) -> None:
