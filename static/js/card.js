@@ -89,6 +89,7 @@ export class Card {
   }
 
   #arrived(track) {
+    if (this.state === "removed") return;
     this.track = track;
     this.state = "ready";
     this.parts.progress.hidden = this.parts.pause.hidden = true;
@@ -100,6 +101,7 @@ export class Card {
   }
 
   #failed(problem) {
+    if (this.state === "removed" || this.state === "refused") return;
     if (!problem.isFinal) {
       this.state = "paused";
       this.parts.pause.textContent = "Try again";
@@ -138,10 +140,10 @@ export class Card {
     this.transfer.resume();
   }
 
-  async remove() {
+  remove() {
     const finished = this.state === "ready" || this.state === "submitted";
     this.state = "removed";
-    if (this.transfer && !finished) await this.transfer.cancel();
+    if (!finished) this.transfer?.cancel();
     this.on.settled(this);
     this.on.removed(this);
   }

@@ -2,6 +2,7 @@
 
 import { Card } from "./card.js";
 import { announce, start } from "./common.js";
+import { dropped } from "./dropped.js";
 
 const AT_ONCE = 2;
 const form = document.getElementById("upload");
@@ -56,6 +57,21 @@ function showAll() {
   } else all?.remove();
 }
 
+async function take({ files, folders }) {
+  add(files);
+  for (const folder of folders) {
+    const found = await folder.files.catch(() => []);
+    if (found.length) add(found);
+    else complain(`There is no music in the folder ${folder.name}, or it cannot be read. Drop the files themselves.`);
+  }
+}
+
+function complain(text) {
+  const line = Object.assign(document.createElement("p"), { className: "message error", textContent: text });
+  line.setAttribute("role", "alert");
+  document.getElementById("messages").replaceChildren(line);
+}
+
 function wireDropping() {
   let depth = 0;
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -71,7 +87,7 @@ function wireDropping() {
   addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;
     mark(0)(event);
-    add(event.dataTransfer.files);
+    take(dropped(event, chooser.accept));
   });
 }
 

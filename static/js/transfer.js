@@ -5,11 +5,14 @@ import { call, csrfToken, Problem, problemFrom } from "./api.js";
 const CHUNK = 32 * 1024 * 1024;
 const UNREAD = "The file is all here, but the server is too busy to read it. Try again in a moment.";
 const DELETED = "This file was uploaded before, and its track deleted since. Choose it again to upload it once more.";
+const UNREADABLE = "The file cannot be read. It was moved, changed or deleted, or is a folder. Choose it again.";
 const RETRIES = [0, 1000, 2000, 4000, 8000, 15000, 30000];
 
 export class Transfer {
   /** `on`: { progress(sent, total), waiting(Problem), done(trackId), failed(Problem) } */
   constructor(file, endpoint, on) {
+    this.file = file;
+    this.stopped = false;
     this.on = on;
     this.upload = new window.tus.Upload(file, {
       endpoint,
@@ -28,27 +31,44 @@ export class Transfer {
   async start() {
     const [previous] = await this.upload.findPreviousUploads();
     if (previous) this.upload.resumeFromPreviousUpload(previous);
-    this.upload.start();
+    if (!this.stopped) await this.resume();
   }
 
   pause() {
+    this.stopped = true;
     return this.upload.abort();
   }
 
-  resume() {
-    this.upload.start();
+  async resume() {
+    this.stopped = false;
+    if ((await this.#isReadable()) && !this.stopped) this.upload.start();
   }
 
-  /** Stop, and delete on the server what has arrived. */
+  /** Stop, and delete on the server what has arrived; what one try does not delete expires there. */
   async cancel() {
-    await this.upload.abort(Boolean(this.upload.url)).catch(() => {});
-    await this.#forget();
+    this.stopped = true;
+    this.upload.options.retryDelays = null;
+    const deleted = this.upload.abort(Boolean(this.upload.url)).catch(() => {});
+    await Promise.all([deleted, this.#forget()]);
+  }
+
+  /** A file that is gone or changed would look like a lost connection: the request fails, and has no status. */
+  async #isReadable() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+      return true;
+    } catch {
+      await this.pause();
+      this.on.failed(new Problem(UNREADABLE, { status: 422 }));
+      return false;
+    }
   }
 
   #worthARetry(error) {
     const problem = problemOf(error);
     const again = !problem.isFinal && !problem.needsLogin;
     if (again) this.on.waiting(problem);
+    if (again && !problem.status) this.#isReadable();
     return again;
   }
 

@@ -101,6 +101,42 @@ def test_a_whole_upload_that_a_busy_server_has_not_read_can_be_tried_again(
     assert_arrived_whole(card, site, song)
 
 
+def test_a_file_that_is_gone_is_not_called_a_lost_connection(page: Page, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Gone.wav", 60, seed=14)
+    card = begin(page, song)
+    song.unlink()
+    page.get_by_role("button", name="Resume").click()
+    expect(card.locator(".error")).to_contain_text("The file cannot be read.")
+    expect(card.locator(".status")).to_have_text("Not taken")
+
+
+def test_an_upload_can_be_cancelled_without_a_connection(page: Page, tmp_path: Path) -> None:
+    card = begin(page, write_song(tmp_path / "Offline.wav", 60, seed=15))
+    page.route("**/api/v1/uploads/*/", lambda route: route.abort("internetdisconnected"))
+    page.get_by_role("button", name="Cancel this upload").click()
+    expect(card).to_have_count(0)
+
+
+def drop_paths(page: Page, *paths: Path) -> None:
+    """Drop files and folders as a file manager does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+
+
+def test_a_dropped_folder_gives_the_music_in_it(page: Page, tmp_path: Path) -> None:
+    for folder in ("Album/Second disc", "Empty"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_song(tmp_path / "Album" / "One.wav", 1)
+    write_song(tmp_path / "Album" / "Second disc" / "Two.wav", 1)
+    (tmp_path / "Album" / "cover.txt").write_text("no music")
+    drop_paths(page, tmp_path / "Album", tmp_path / "Empty")
+    expect(page.locator(".file-card .status", has_text="Uploaded")).to_have_count(2)
+    assert sorted(page.locator(".file-card h2").all_inner_texts()) == ["One.wav", "Two.wav"]
+    expect(page.locator("#messages")).to_contain_text("There is no music in the folder Empty")
+
+
 @pytest.fixture
 def streaming(open_page: OpenPage, site: Site) -> Page:
     """A page whose stems are streamed, as long ones are."""
@@ -128,7 +164,7 @@ def test_a_stem_that_could_not_be_fetched_is_not_called_unplayable_and_plays_lat
 def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, finished: str) -> None:
     streaming.goto(finished)
     held: list[Route] = []
-    streaming.route("**/audio?inline=1", held.append)
+    streaming.route("**/audio?inline=1", lambda route: held.append(route))
     streaming.get_by_role("button", name="Play").click()
     while len(held) < 4:
         streaming.wait_for_timeout(50)
