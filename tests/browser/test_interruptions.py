@@ -137,6 +137,18 @@ def test_a_dropped_folder_gives_the_music_in_it(page: Page, tmp_path: Path) -> N
     expect(page.locator("#messages")).to_contain_text("There is no music in the folder Empty")
 
 
+def test_a_job_is_followed_again_after_logging_in(page: Page, finished: str) -> None:
+    def unfinish(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('data-state="succeeded"', 'data-state="running"'))
+
+    page.route(finished, unfinish, times=1)
+    page.route("**/api/v1/jobs/*/", lambda route: route.fulfill(status=401, json={"detail": "Sign in."}), times=1)
+    page.goto(finished)
+    expect(page.locator("[data-trouble]")).to_contain_text("Log in again in another tab")
+    expect(page.locator("#job[data-state=succeeded]")).to_be_visible()
+
+
 @pytest.fixture
 def streaming(open_page: OpenPage, site: Site) -> Page:
     """A page whose stems are streamed, as long ones are."""
