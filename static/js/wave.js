@@ -1,4 +1,4 @@
-// A stem's loudness over time, drawn as bars. Long stems stay plain: they would have to be fetched and decoded whole.
+// A stem's loudness over time, drawn as bars. Long stems stay plain: they would have to be decoded whole.
 
 const LARGEST = 48 * 1024 * 1024;
 const LONGEST = 15 * 60; // seconds
@@ -20,17 +20,17 @@ export class Wave {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw(this.fraction));
   }
 
-  /** Fetch and measure the stem, if it is small enough and the reader does not save data. It then also plays from
-   *  here: a player that streams keeps a connection and a thread of the server busy for as long as it is open. */
+  /** Fetch the stem if it is small enough and the reader does not save data, and measure it if it is short. It then
+   *  also plays from here: a player that streams keeps a connection and a thread of the server busy while it is open. */
   async load() {
     const { bytes, seconds } = this.audio.dataset;
-    const small = Number(bytes) <= LARGEST && Number(seconds) <= LONGEST; // neither is, where it is not known
-    if (!small || navigator.connection?.saveData) return;
+    if (!(Number(bytes) <= LARGEST) || navigator.connection?.saveData) return;
     try {
       const response = await fetch(this.address);
       if (!response.ok) return;
       const content = await response.blob();
       if (this.audio.readyState === 0 && this.audio.paused) this.#playFrom(content);
+      if (!(Number(seconds) <= LONGEST)) return; // nor where it is not known
       const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await content.arrayBuffer());
       this.peaks = peaksOf(decoded.getChannelData(0), 1000);
       this.loudest = this.peaks.reduce((most, peak) => Math.max(most, peak), 0);

@@ -115,13 +115,26 @@ def test_every_control_of_the_mixer_can_be_reached_by_keyboard(page: Page, finis
     assert [name for name in wanted if name not in " | ".join(reached).replace("\n", " ")] == []
 
 
-def test_long_stems_are_not_decoded_in_the_page(page: Page, finished: str) -> None:
-    fetched: list[str] = []
-    page.on("request", lambda request: fetched.append(request.url) if "/stems/" in request.url else None)
-    page.route(finished, lambda route: lengthen(route, "901.00"))
+COUNT_DECODED = """
+window.decoded = 0;
+const decode = BaseAudioContext.prototype.decodeAudioData;
+BaseAudioContext.prototype.decodeAudioData = function (content) {
+  window.decoded += 1;
+  return decode.call(this, content);
+};
+"""
+
+
+@pytest.mark.parametrize("seconds, decoded", [("900.00", 4), ("901.00", 0)])
+def test_long_stems_play_from_the_page_but_are_not_decoded_in_it(
+    page: Page, finished: str, seconds: str, decoded: int
+) -> None:
+    page.add_init_script(COUNT_DECODED)
+    page.route(finished, lambda route: lengthen(route, seconds))
     page.goto(finished)
-    wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
-    assert fetched == []
+    wait_until(page, "[...document.querySelectorAll('.lane audio')].every((audio) => audio.src.startsWith('blob:'))")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.decoded") == decoded
 
 
 def lengthen(route: Route, seconds: str) -> None:
