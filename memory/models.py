@@ -21,6 +21,7 @@ class Host(models.Model):
     blocked_key = models.CharField(max_length=255, blank=True, help_text="head of the queue that did not fit")
     blocked_since = models.DateTimeField(null=True)
     blocked_seen = models.DateTimeField(null=True, help_text="when an admission last found it waiting")
+    workers_seen = models.DateTimeField(null=True, help_text="when a process that runs operations was last seen here")
     last_seen = models.DateTimeField(db_default=Now())
 
     class Meta:

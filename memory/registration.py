@@ -19,6 +19,7 @@ from memory.models import Host, IncidentKind, ServiceProcess
 from memory.monitor import MemoryMonitor, process_monitor
 from memory.probes.tree import started
 from memory.quantities import format_bytes
+from memory.rooms import WORKER_ROLE
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ def note_usage(row: ServiceProcess, began: float, rss: int, settings: MemorySett
         peak_bytes=Greatest(F("peak_bytes"), rss) if same else rss,
         last_seen=Now(),
     )
+    if row.role == WORKER_ROLE:
+        Host.objects.filter(pk=row.host_id).update(workers_seen=Now())
     for threshold, kind in (
         (settings.memory_limit, IncidentKind.SERVICE_LIMIT),
         (settings.memory_warning_threshold, IncidentKind.SERVICE_WARNING),

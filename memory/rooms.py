@@ -56,9 +56,9 @@ def live_hosts() -> QuerySet[Host]:
 
 
 def worker_hosts() -> QuerySet[Host]:
-    """Hosts that run what waits. One that fell silent keeps its workers as long as it counts as live."""
-    workers = ServiceProcess.objects.filter(role=WORKER_ROLE, last_seen__gt=Now() - HOST_ALIVE)
-    return Host.objects.filter(name__in=workers.values("host_id"))
+    """Hosts that run what waits. One whose workers ended or fell silent is expected to have some again for as long as
+    a host counts as live: what only it can take is neither refused nor tried elsewhere while it starts anew."""
+    return Host.objects.filter(workers_seen__gt=Now() - HOST_ALIVE)
 
 
 def has_workers(host: str) -> bool:

@@ -102,8 +102,12 @@ class Housekeeper:
     def _begin(self, chore: Chore) -> None:
         last = self._threads.get(chore.name)
         if (last is None or not last.is_alive()) and chore.wanted():
-            self._threads[chore.name] = threading.Thread(target=_work, args=(chore,), name=chore.name, daemon=True)
-            self._threads[chore.name].start()
+            thread = threading.Thread(target=_work, args=(chore,), name=chore.name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError("the system has no thread left") from error
+            self._threads[chore.name] = thread
 
     def _until_next(self) -> float:
         nearest = min((chore.due for chore in self.chores), default=0.0) - self._clock()

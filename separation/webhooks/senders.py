@@ -46,8 +46,13 @@ class Senders:
         with self._lock:
             more = max(0, min(self._most - self._threads, len(owners - self._busy)))
             self._threads += more
-        for _ in range(more):
-            threading.Thread(target=self._work, name="webhooks", daemon=True).start()
+        for begun in range(more):
+            try:
+                threading.Thread(target=self._work, name="webhooks", daemon=True).start()
+            except RuntimeError as error:  # the system has no thread left
+                with self._lock:
+                    self._threads -= more - begun
+                raise OSError("no thread could be started to deliver webhooks") from error
         return more
 
     def _work(self) -> None:
@@ -61,11 +66,11 @@ class Senders:
         except Exception as raised:  # noqa: BLE001 - `run` raises it
             error = raised
         finally:
-            connection.close()
             with self._changed:
                 self._threads -= 1
                 self._error = self._error or error
                 self._changed.notify_all()
+            connection.close()
 
     def _take(self) -> int | None:
         owners = self._waiting()

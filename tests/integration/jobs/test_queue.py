@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from memory.estimates import record_peak
-from memory.models import Host, ServiceProcess
+from memory.models import Host
 from memory.quantities import GIB, MIB
 from separation import catalog, states
 from separation.models import SeparationJob
@@ -185,5 +186,5 @@ def test_a_job_that_was_seen_to_need_more_than_any_worker_can_have_gets_its_try(
     features = catalog.estimate_features(SeparationOptions.parse(job.options), job.lean)
     record_peak(queue.KIND, features, estimated=100 * MIB, observed=2 * GIB)
     Host.objects.create(name="web", heavy_bytes=40 * GIB)
-    ServiceProcess.objects.create(host=Host.objects.create(name=runner.limiter.host_name), role="worker", pid=1)
+    Host.objects.create(name=runner.limiter.host_name, workers_seen=Now())
     assert runner.run_all() == 1

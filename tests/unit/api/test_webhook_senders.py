@@ -91,3 +91,17 @@ def test_a_run_ends_with_what_a_turn_raised_and_the_next_one_goes_on() -> None:
         senders.run()
     senders.run()
     assert outbox.waiting() == []
+
+
+def test_a_thread_that_cannot_be_started_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(set(), _1=1, _2=1)
+    senders = Senders(outbox.waiting, outbox.deliver, most=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+        )
+        for _ in range(3):
+            with pytest.raises(OSError, match="thread"):
+                senders.run()
+    senders.run()
+    assert sorted(outbox.served) == [1, 2]

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from memory.conf import MIB, MemorySettings
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
-from memory.models import Host, Reservation, ServiceProcess, UsageSample
+from memory.models import Host, Reservation, UsageSample
 from memory.pressure import SILENT_AFTER
 from memory.queueing import Candidate
 from tests.unit.memory_admission.builders import FakeProbe, candidate, memory, probe
@@ -234,8 +234,8 @@ def test_an_operation_fits_if_another_live_host_can_take_it() -> None:
 
 def worker_on(name: str, *, heavy_mb: int = 0, seen: timedelta = timedelta(0)) -> None:
     """A worker on host `name`, which said at its last admission that heavy operations may have `heavy_mb`."""
-    host, _ = Host.objects.update_or_create(name=name, defaults={"heavy_bytes": heavy_mb * MIB})
-    ServiceProcess.objects.create(host=host, role="worker", pid=1, last_seen=Now() - seen)
+    defaults = {"heavy_bytes": heavy_mb * MIB, "workers_seen": Now() - seen}
+    Host.objects.update_or_create(name=name, defaults=defaults)
 
 
 def test_what_only_a_host_without_workers_could_hold_can_never_fit() -> None:
@@ -309,10 +309,8 @@ def test_a_head_that_nobody_has_met_for_a_while_holds_nobody_back() -> None:
 
 
 def test_a_host_without_workers_speaks_of_the_one_that_has_them() -> None:
-    workers = Host.objects.create(
-        name="beta", budget_bytes=1024 * MIB, effective_bytes=8192 * MIB, available_bytes=8192 * MIB
-    )
-    ServiceProcess.objects.create(host=workers, role="worker", pid=1)
+    worker_on("beta")
+    Host.objects.update(budget_bytes=1024 * MIB, effective_bytes=8192 * MIB, available_bytes=8192 * MIB)
     reasons = limiter().waiting_reasons([candidate("a", 900)])
     assert reasons == {"a": "needs 900 MB, more than the 832 MB that one operation can have here"}
 

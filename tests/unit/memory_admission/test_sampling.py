@@ -16,6 +16,7 @@ from memory.conf import MIB, memory_settings
 from memory.models import Host, IncidentKind, MemoryIncident, PeakObservation, ServiceProcess, UsageSample
 from memory.probes.tree import started
 from memory.registration import Registration, keep_registered
+from memory.rooms import WORKER_ROLE, has_workers
 from memory.sampling import Sampler, sample_host_and_processes, thin_history
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +80,15 @@ def test_a_process_that_ended_is_forgotten(host: Host) -> None:
     ServiceProcess.objects.create(host=host, role="worker", pid=2**22 + 1, kernel_start=1.0)
     sample_host_and_processes()
     assert not ServiceProcess.objects.exists()
+
+
+def test_a_host_whose_worker_ended_is_expected_to_have_one_again(host: Host) -> None:
+    """As in a restart: what only that host can take is neither refused meanwhile nor tried elsewhere."""
+    Registration().report(WORKER_ROLE)
+    ServiceProcess.objects.update(kernel_start=1.0)
+    sample_host_and_processes()
+    assert not ServiceProcess.objects.exists()
+    assert has_workers(host.name)
 
 
 def test_another_process_with_the_same_number_is_not_taken_for_it(child: ServiceProcess) -> None:
