@@ -12,14 +12,14 @@ export function dropped(event, accept) {
   return { files, folders: folders.map((folder) => ({ name: folder.name, files: music(folder, accept) })) };
 }
 
-/** The files below a folder that the chooser would offer. */
+/** The files below a folder that the chooser would offer; without those in it that cannot be read. */
 async function music(folder, accept) {
   const found = [];
   for (const entry of await entries(folder)) {
-    if (entry.isDirectory) found.push(...(await music(entry, accept)));
-    else found.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+    if (entry.isDirectory) found.push(...(await music(entry, accept).catch(() => [])));
+    else found.push(await new Promise((resolve) => entry.file(resolve, () => resolve(null))));
   }
-  return found.filter((file) => isAccepted(file, accept));
+  return found.filter((file) => file && isAccepted(file, accept));
 }
 
 /** A reader hands out a hundred at a time, and none when it has no more. */

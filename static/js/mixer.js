@@ -46,6 +46,7 @@ class Lane {
       if (!src.startsWith("blob:")) await call("HEAD", src);
     } catch (problem) {
       this.lost = !problem.isFinal;
+      if (problem.status === 404) return `${this.element.dataset.stem} is no longer on the server. Load the page again.`;
       return problem.status ? problem.message : CUT_OFF;
     }
     return `This browser cannot play ${this.element.dataset.stem} in this format. The download is complete all the same.`;

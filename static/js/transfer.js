@@ -12,7 +12,7 @@ export class Transfer {
   /** `on`: { progress(sent, total), waiting(Problem), done(trackId), failed(Problem) } */
   constructor(file, endpoint, on) {
     this.file = file;
-    this.stopped = false;
+    this.stopped = this.unreadable = false;
     this.on = on;
     this.upload = new window.tus.Upload(file, {
       endpoint,
@@ -44,9 +44,11 @@ export class Transfer {
     if ((await this.#isReadable()) && !this.stopped) this.upload.start();
   }
 
-  /** Stop, and delete on the server what has arrived; what one try does not delete expires there. */
+  /** Stop, and delete on the server what has arrived; what one try does not delete expires there. What arrived of a
+   *  file that then could not be read is kept: the file may have been chosen again, and go on from there. */
   async cancel() {
     this.stopped = true;
+    if (this.unreadable) return;
     this.upload.options.retryDelays = null;
     const deleted = this.upload.abort(Boolean(this.upload.url)).catch(() => {});
     await Promise.all([deleted, this.#forget()]);
@@ -58,6 +60,7 @@ export class Transfer {
       await this.file.slice(0, 1).arrayBuffer();
       return true;
     } catch {
+      this.unreadable = true;
       await this.pause();
       this.on.failed(new Problem(UNREADABLE, { status: 422 }));
       return false;

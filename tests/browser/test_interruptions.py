@@ -110,6 +110,24 @@ def test_a_file_that_is_gone_is_not_called_a_lost_connection(page: Page, tmp_pat
     expect(card.locator(".status")).to_have_text("Not taken")
 
 
+def test_a_file_that_came_back_goes_on_where_it_was_though_its_first_card_is_removed(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    song, away = write_song(tmp_path / "Disk.wav", 60, seed=17), tmp_path / "away"
+    first = begin(page, song)
+    again = creations(page)
+    song.rename(away)
+    page.get_by_role("button", name="Resume").click()
+    expect(first.locator(".status")).to_have_text("Not taken")
+    away.rename(song)
+    throttle(page, 4_000_000)
+    choose(page, song)
+    page.locator(".file-card.refused").get_by_role("button", name="Remove").click()
+    throttle(page, -1)
+    assert_arrived_whole(page.locator(".file-card"), site, song)
+    assert not any("/uploads/" in url for url in again)
+
+
 def test_an_upload_can_be_cancelled_without_a_connection(page: Page, tmp_path: Path) -> None:
     card = begin(page, write_song(tmp_path / "Offline.wav", 60, seed=15))
     page.route("**/api/v1/uploads/*/", lambda route: route.abort("internetdisconnected"))
@@ -171,6 +189,14 @@ def test_a_stem_that_could_not_be_fetched_is_not_called_unplayable_and_plays_lat
     streaming.get_by_role("button", name="Play").click()
     wait_until(streaming, "[...document.querySelectorAll('audio')].every((audio) => audio.currentTime > 0.5)")
     expect(streaming.locator("[data-trouble]")).to_be_hidden()
+
+
+def test_a_stem_that_is_gone_is_said_to_be(streaming: Page, finished: str) -> None:
+    streaming.goto(finished)
+    vocals = streaming.locator(".lane.vocals audio").get_attribute("src")
+    streaming.route(f"**{vocals}", lambda route: route.fulfill(status=404))
+    streaming.get_by_role("button", name="Play").click()
+    expect(streaming.locator("[data-trouble]")).to_contain_text("vocals is no longer on the server")
 
 
 def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, finished: str) -> None:
