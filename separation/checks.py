@@ -23,14 +23,18 @@ from separation.ffmpeg import FfmpegMissing, find_ffmpeg
 
 @dataclass(frozen=True)
 class Range:
-    """What a numeric setting may be: at least `least`, whole unless said otherwise."""
+    """What a numeric setting may be: from `least` to `most`, whole unless said otherwise."""
 
     least: float
-    unit: str
+    unit: str = ""
     whole: bool = True
+    most: float = math.inf
 
 
 RANGES: Mapping[str, Range] = {
+    "PORT": Range(1, most=65535),
+    "WEB_PROCESSES": Range(1, "processes"),
+    "WEB_THREADS": Range(1, "threads"),
     "MAX_UPLOAD_BYTES": Range(1, "bytes"),
     "MAX_DURATION_SECONDS": Range(1, "seconds", whole=False),
     "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False),
@@ -123,9 +127,10 @@ def check_numbers(**_: Any) -> Iterable[CheckMessage]:
 def _wrong(value: object, allowed: Range) -> str:
     kind = int if allowed.whole else (int, float)
     is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and value >= allowed.least:  # type: ignore[operator]
+    if is_number and allowed.least <= value <= allowed.most:  # type: ignore[operator]
         return ""
-    return f"{'a whole number' if allowed.whole else 'a number'} of {allowed.unit}, at least {allowed.least:g}"
+    what = ("a whole number" if allowed.whole else "a number") + (f" of {allowed.unit}" if allowed.unit else "")
+    return f"{what}, at least {allowed.least:g}" + (f", at most {allowed.most:g}" if allowed.most < math.inf else "")
 
 
 @register()

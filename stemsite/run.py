@@ -1,6 +1,6 @@
 """`python -m stemsite.run`: prepares an instance and becomes its process manager.
 
-Owns the order of a start: settings checked, database migrated, static files collected, port free, then
+Owns the order of a start: settings checked, port free, database migrated, static files collected, then
 supervisord, which starts web, worker and reaper, restarts what dies and stops all of it on Ctrl-C.
 """
 
@@ -21,14 +21,14 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stemsite.settings")
     os.chdir(ROOT)
     django.setup()
-    require_free_port(settings.HOST, settings.PORT)
+    call_command("check", fail_level="ERROR")
+    require_free_port(settings.HOST, int(settings.PORT))
     prepare()
     become_process_manager()
 
 
 def prepare() -> None:
-    """Bring database and static files up to date. A failing system check ends the start with its message."""
-    call_command("check", fail_level="ERROR")
+    """Bring database and static files up to date."""
     call_command("migrate", verbosity=0, interactive=False)
     call_command("collectstatic", verbosity=0, interactive=False)
 

@@ -1,5 +1,6 @@
 // What every page has: questions before something is lost, buttons that wait, relative times, copying.
 
+import { csrfToken } from "./api.js";
 import { ago } from "./wording.js";
 
 /** Ask in the page's dialog; resolves to whether the answer was yes. */
@@ -24,6 +25,12 @@ async function confirmThenSubmit(event) {
   const yes = Object.assign(document.createElement("input"), { type: "hidden", name: "confirmed", value: "yes" });
   form.append(yes);
   form.requestSubmit();
+}
+
+/** A login in another tab has made the token of every form that was open before it too old. */
+function renewToken(event) {
+  const field = event.target.elements.csrfmiddlewaretoken;
+  if (field) field.value = csrfToken() || field.value;
 }
 
 function holdWhileSending(event) {
@@ -73,6 +80,7 @@ export function announce(text) {
 
 export function start() {
   document.addEventListener("submit", confirmThenSubmit);
+  document.addEventListener("submit", renewToken);
   document.addEventListener("submit", holdWhileSending);
   document.addEventListener("click", copy);
   addEventListener("pageshow", release);

@@ -224,3 +224,11 @@ def test_the_list_of_jobs_asks_to_log_in_when_the_session_has_ended(page: Page, 
     expect(page.locator("a.item .running").first).to_be_visible()
     log_out(page)
     page.wait_for_url("**/login/?next=/jobs/")
+
+
+def test_a_form_that_was_open_before_a_login_elsewhere_is_taken(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/")
+    log_in(log_out(page), site)
+    page.get_by_label("Name").fill("From before")
+    page.get_by_role("button", name="Make a token").click()
+    expect(page.get_by_role("cell", name="From before", exact=True)).to_be_visible()

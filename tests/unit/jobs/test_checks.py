@@ -58,7 +58,13 @@ def test_a_broker_setting_under_which_jobs_run_twice_or_never_is_named(change: d
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("JOB_LEASE_SECONDS", 0), ("JOB_MAX_ATTEMPTS", "three"), ("MAX_UPLOAD_BYTES", 1.5), ("ENGINE_THREADS", -1)],
+    [
+        ("JOB_LEASE_SECONDS", 0),
+        ("JOB_MAX_ATTEMPTS", "three"),
+        ("MAX_UPLOAD_BYTES", 1.5),
+        ("ENGINE_THREADS", -1),
+        ("PORT", 65536),
+    ],
 )
 def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, settings) -> None:  # type: ignore[no-untyped-def]
     setattr(settings, name, value)
