@@ -110,6 +110,7 @@ class HostAdmin(ReadOnlyAdmin):
         size_column("available_bytes", "available"),
         size_column("budget_bytes", "budget"),
         "version",
+        "workers_seen",
         "last_seen",
     )
 

@@ -6,6 +6,8 @@ Pass context as `logger.info("claimed", extra={"job": job.id, "attempt": 2})`; t
 import logging
 import time
 
+from stemsite.middleware import PROBES
+
 FIELDS = (
     "host",
     "job",
@@ -20,6 +22,13 @@ FIELDS = (
     "reason",
     "seconds",
 )
+
+
+class WithoutProbes(logging.Filter):
+    """Leaves out requests of probes: whoever asked has the answer, and asks again every few seconds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(getattr(record, "request", None), "path", None) not in PROBES
 
 
 class LineFormatter(logging.Formatter):
