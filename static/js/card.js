@@ -128,6 +128,7 @@ export class Card {
     this.transfer.pause();
     this.parts.pause.textContent = "Resume";
     this.say("Paused");
+    this.on.settled(this);
   }
 
   resume() {

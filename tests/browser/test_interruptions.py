@@ -135,6 +135,16 @@ def test_an_upload_can_be_cancelled_without_a_connection(page: Page, tmp_path: P
     expect(card).to_have_count(0)
 
 
+def test_a_file_that_is_paused_lets_the_next_one_begin(page: Page, tmp_path: Path) -> None:
+    throttle(page, 200_000)
+    choose(page, *(write_song(tmp_path / f"Song {number}.wav", 20, seed=number) for number in (21, 22, 23)))
+    cards = page.locator(".file-card")
+    expect(cards.nth(1).get_by_role("button", name="Pause")).to_be_visible()
+    expect(cards.nth(2).get_by_role("button", name="Pause")).to_be_hidden()
+    cards.nth(0).get_by_role("button", name="Pause").click()
+    expect(cards.nth(2).get_by_role("button", name="Pause")).to_be_visible()
+
+
 def drop_paths(page: Page, *paths: Path) -> None:
     """Drop files and folders as a file manager does."""
     session = page.context.new_cdp_session(page)
