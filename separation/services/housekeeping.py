@@ -25,6 +25,7 @@ from separation.services import staging
 from separation.services.numbers import number
 from separation.services.reaping import reap, sweep_staging, wake_if_needed
 from separation.services.retention import clean_up
+from separation.services.threads import begin
 from separation.services.watchdog import Watchdog
 from separation.uploads.housekeeping import expire_uploads
 from separation.webhooks.services import deliver_all, is_due
@@ -102,12 +103,7 @@ class Housekeeper:
     def _begin(self, chore: Chore) -> None:
         last = self._threads.get(chore.name)
         if (last is None or not last.is_alive()) and chore.wanted():
-            thread = threading.Thread(target=_work, args=(chore,), name=chore.name, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                raise OSError("the system has no thread left") from error
-            self._threads[chore.name] = thread
+            self._threads[chore.name] = begin(chore.name, _work, chore)
 
     def _until_next(self) -> float:
         nearest = min((chore.due for chore in self.chores), default=0.0) - self._clock()

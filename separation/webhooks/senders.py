@@ -1,7 +1,7 @@
 """The threads that deliver: a few, and one owner's messages never in more than one of them.
 
 Owns whose turn it is. Whoever waited longest is next, so receivers that are slow or gone hold up their own owner's
-messages, and others' for no longer than a turn.
+messages, and others' for no longer than a turn. Not an executor's threads: a stop would wait for their receivers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Collection
 
 from django.db import connection
+
+from separation.services.threads import begin
 
 MOST_SENDERS = 4
 LOOK_SECONDS = 2.0
@@ -48,11 +50,11 @@ class Senders:
             self._threads += more
         for begun in range(more):
             try:
-                threading.Thread(target=self._work, name="webhooks", daemon=True).start()
-            except RuntimeError as error:  # the system has no thread left
+                begin("webhooks", self._work)
+            except OSError:
                 with self._lock:
                     self._threads -= more - begun
-                raise OSError("no thread could be started to deliver webhooks") from error
+                raise
         return more
 
     def _work(self) -> None:
