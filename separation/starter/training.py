@@ -7,9 +7,9 @@ Owns the optimisation and its checkpoint. Examples come from `data`, the network
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from separation.starter import health
 from separation.starter.data import crop_samples
 from separation.starter.loss import EVEN, separation_loss
+from separation.starter.network import SEGMENT
 from separation.starter.replicas import Replicas
 
 CHECKPOINT = "checkpoint.pt"
@@ -31,13 +33,14 @@ class Recipe:
     """How to train: for `steps`, or for `minutes` of wall time if given. `half` runs the network in bfloat16.
 
     `parts` is how many pieces a batch is cut into, each with a thread of its own: on a CPU, two cores on each
-    operation were no faster than one. `emphasis` is each source's weight in the loss. Raises ValueError.
+    operation were no faster than one. `emphasis` is each source's weight in the loss; `only` names the parts of
+    the network that learn (`decoder.0`), all if none. Raises ValueError.
     """
 
     steps: int = 1500
     minutes: float | None = None
     batch: int = 4
-    seconds: float = 3.0
+    seconds: float = float(SEGMENT)
     rate: float = 3e-3
     warmup: int = 60
     decay: float = 0.998
@@ -47,6 +50,7 @@ class Recipe:
     parts: int = 1
     save_every: float = 180.0
     emphasis: tuple[float, ...] = EVEN
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("steps", "minutes", "batch", "parts", "seconds", "rate", "warmup"):
@@ -93,6 +97,9 @@ class Trainer:
     def __init__(self, network: torch.nn.Module, recipe: Recipe, clock: Callable[[], float] = time.monotonic) -> None:
         self.recipe, self.clock = recipe, clock
         self.network = network.to(recipe.device).train()
+        freeze_others(self.network, recipe.only)
+        if recipe.device == "cpu":
+            health.keep_exact(self.network)
         self.average = copy.deepcopy(self.network).eval()
         self._halved = recipe.half and recipe.device != "cpu"
         self._replicas = Replicas(self.network, recipe.parts, self._halved)
@@ -183,6 +190,27 @@ class Trainer:
             self._replicas.spread()
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path.name} is of another network; give another folder") from error
+
+
+def precise(recipe: Recipe, network: torch.nn.Module, stems: torch.Tensor) -> Recipe:
+    """The recipe, in float32 where this CPU's gradients in bfloat16 are others; stems as in `health.gradient`."""
+    if recipe.half and recipe.device == "cpu" and health.agreement(network, stems) < health.AGREEMENT:
+        return replace(recipe, half=False)
+    return recipe
+
+
+def freeze_others(network: torch.nn.Module, only: Sequence[str]) -> None:
+    """Let the parts of these names learn and no others; all, if none is named. Raises ValueError for one that is none.
+
+    A part that is drawn anew is noise to the trained ones around it: learning with it, they silence it before it has
+    learnt what helps them.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for part in only:
+        if not any(name.startswith(f"{part}.") for name in names):
+            raise ValueError(f"The network has no part {part}")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not only or name.startswith(tuple(f"{part}." for part in only)))
 
 
 def prepare(seed: int, parts: int) -> None:

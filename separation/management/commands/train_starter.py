@@ -29,6 +29,13 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, required=True, help="folder for clips, checkpoint and weights")
         parser.add_argument("--from", type=Path, dest="start", help="folder of weights to begin from, of any size")
         parser.add_argument("--waveform", type=Path, help="with --from: folder of weights for the waveform branch")
+        parser.add_argument(
+            "--redraw",
+            nargs="+",
+            default=(),
+            metavar="PART",
+            help="parts to draw at random again (decoder.0)",
+        )
         parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
         parser.add_argument("--install", action="store_true", help="replace the bundled weights with the result")
         songs = parser.add_argument_group("songs")
@@ -42,7 +49,9 @@ class Command(BaseCommand):
         recipe.add_argument("--steps", type=int, default=1500, help="train for so many steps (default 1500)")
         recipe.add_argument("--minutes", type=float, help="train for so long, whatever the number of steps")
         recipe.add_argument("--batch", type=int, default=4)
-        recipe.add_argument("--seconds", type=float, default=3.0, help="length of an example, at most 6 (default 3)")
+        recipe.add_argument(
+            "--seconds", type=float, help="length of an example, at most 6 (default: the network's segment)"
+        )
         recipe.add_argument("--rate", type=float, default=3e-3, help="highest learning rate (default 0.003)")
         recipe.add_argument("--warmup", type=int, default=60, help="steps until it is reached (default 60)")
         recipe.add_argument("--decay", type=float, default=0.998, help="of the weights' average (default 0.998)")
@@ -55,6 +64,7 @@ class Command(BaseCommand):
             metavar=("DRUMS", "BASS", "OTHER", "VOCALS"),
             help="weights of the stems in what is lowered (default 1 each)",
         )
+        recipe.add_argument("--only", nargs="+", default=(), metavar="PART", help="parts that learn (default: all)")
         machine = parser.add_argument_group("machine")
         machine.add_argument("--device", default="cpu", help="cpu or cuda")
         machine.add_argument("--threads", type=int, help="CPU threads, at most one an example (default: all cores)")
@@ -63,17 +73,27 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         from separation.engine.device import open_boundary
         from separation.engine.errors import EngineError
-        from separation.starter import export, loading, training
+        from separation.starter import export, health, loading, revival, training
 
         try:
             recipe = self._recipe(options)
             training.prepare(recipe.seed, recipe.parts)
             open_boundary(recipe.device)
-            trainer = training.Trainer(loading.first_network(options["start"], options["waveform"]), recipe)
+            examples = health.examples(recipe.seconds)
+            network = loading.first_network(options["start"], options["waveform"])
+            if options["redraw"]:
+                network = revival.redrawn(network, options["redraw"], examples.sum(dim=1))
+            else:
+                self._say_idle(health.idle(network, examples))
+            precise = training.precise(recipe, network, examples)
+            if precise != recipe:
+                self._say("Training in float32: this machine's gradients in bfloat16 are others")
+            trainer = training.Trainer(network, precise)
             if options["resume"]:
                 trainer.restore(options["out"] / training.CHECKPOINT)
             with self._songs(options) as songs:
                 trainer.run(songs, options["out"], self._report)
+            self._say_idle(health.idle(trainer.network.cpu(), examples))
             folder = export.WEIGHTS if options["install"] else options["out"] / "weights"
             self._say(f"Wrote {export.export(trainer.average.state_dict(), folder)}")
         except (training.CheckpointError, EngineError, OSError, ValueError) as error:
@@ -84,8 +104,13 @@ class Command(BaseCommand):
 
         names = ("steps", "minutes", "batch", "seconds", "rate", "warmup", "decay", "seed", "device")
         parts = min(options["threads"] or os.cpu_count() or 1, options["batch"]) if options["device"] == "cpu" else 1
-        given = {name: options[name] for name in names} | {"emphasis": tuple(options["emphasis"])}
+        given = {name: options[name] for name in names if options[name] is not None}
+        given |= {name: tuple(options[name]) for name in ("emphasis", "only")}
         return Recipe(**given, half=not options["float32"], parts=parts)
+
+    def _say_idle(self, parts: list[str]) -> None:
+        for part in parts:
+            self._say(f"Nothing is learnt in {part}: no gradient reaches a matrix of it (--redraw begins it anew)")
 
     @contextmanager
     def _songs(self, options: dict[str, Any]) -> "Iterator[Source]":

@@ -10,6 +10,7 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 
+from separation.starter import health
 from separation.starter.export import WEIGHTS
 from separation.starter.loading import load_starter
 
@@ -85,6 +86,23 @@ def test_a_stem_can_be_given_more_weight_in_training(tmp_path):
         run("train_starter", "--out", str(tmp_path / name), *options, *more)
         trained.append(parameters(tmp_path / name / "weights"))
     assert not torch.equal(*trained)
+
+
+def test_a_part_of_the_weights_can_be_drawn_anew(tmp_path):
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1")
+    run("train_starter", "--from", str(WEIGHTS), "--redraw", "encoder.3", *options)
+    pairs = zip(load_starter().named_parameters(), load_starter(tmp_path / "weights").parameters(), strict=True)
+    far = {name for (name, before), after in pairs if (before - after).abs().max() > 0.05}
+    assert far and all(name.startswith("encoder.3.") for name in far)
+
+
+def test_where_gradients_in_bfloat16_are_others_training_is_in_float32_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(health, "AGREEMENT", 1.1)
+    options = ("--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1", "--from", str(WEIGHTS))
+    fallen_back = run("train_starter", "--out", str(tmp_path / "a"), *options)
+    asked_for = run("train_starter", "--out", str(tmp_path / "b"), "--float32", *options)
+    assert "Training in float32" in fallen_back and "Training in float32" not in asked_for
+    assert torch.equal(parameters(tmp_path / "a" / "weights"), parameters(tmp_path / "b" / "weights"))
 
 
 @pytest.mark.parametrize("wrong", [("--steps", "0"), ("--batch", "0"), ("--emphasis", "0", "0", "0", "0")])

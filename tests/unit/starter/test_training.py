@@ -86,6 +86,21 @@ def test_emphasis_is_a_stems_part_of_the_loss():
     assert gained(1, 0, 1, 1) == 0
 
 
+def test_only_the_parts_that_are_named_learn(clips):
+    stems = torch.from_numpy(next(batches(clips, 2, 11_025, seed=1)))
+    trainer = Trainer(tiny(), Recipe(steps=10, warmup=1, batch=2, parts=2, only=("decoder.0", "tdecoder")))
+    for _ in range(2):
+        trainer.train_on(stems)
+    before, after = tiny().state_dict(), trainer.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(("decoder.0.", "tdecoder.")) for name in changed)
+
+
+def test_a_part_to_learn_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"no part decoder\.9"):
+        Trainer(tiny(), Recipe(only=("decoder.9",)))
+
+
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"minutes": -1.0}, {"batch": 0}, {"rate": 0.0}, {"warmup": 0}])
 def test_a_recipe_without_an_amount_is_refused_by_name(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} has to be above 0"):
