@@ -1,4 +1,4 @@
-"""What tells, before a training, that it would go wrong: parts nothing is learnt in, gradients that are not those.
+"""What tells that a training goes wrong: parts that nothing is learnt in, gradients that are not the loss's.
 
 Owns these checks, and what is kept out of bfloat16. The optimisation is `training`'s.
 """
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from separation.starter.data import FIRST_SEED
+from separation.starter.data import CLIP_SECONDS, FIRST_SEED
 from separation.starter.loss import separation_loss
 from separation.starter.synthesis import synthesise
 
@@ -47,7 +47,8 @@ def keep_exact(network: nn.Module) -> None:
 
 
 def examples(seconds: float) -> Tensor:
-    """Songs to examine a network with, (2, sources, channels, samples)."""
+    """Songs to examine a network with, (2, sources, channels, samples), no longer than those of a training."""
+    seconds = min(seconds, CLIP_SECONDS)
     return torch.from_numpy(np.stack([synthesise(FIRST_SEED + index, seconds) for index in range(2)]))
 
 

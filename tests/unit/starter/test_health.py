@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from separation.starter.data import CLIP_SECONDS
 from separation.starter.health import AGREEMENT, agreement, examples, idle, keep_exact
 from separation.starter.network import build
+from separation.starter.synthesis import RATE
 
 
 @pytest.fixture
@@ -19,6 +21,10 @@ def network():
 @pytest.fixture(scope="module")
 def stems():
     return examples(0.25)
+
+
+def test_songs_to_examine_with_are_no_longer_than_those_of_a_training():
+    assert examples(1000.0).shape == (2, 4, 2, round(CLIP_SECONDS * RATE))
 
 
 def test_no_part_of_a_new_network_is_idle(network, stems):
