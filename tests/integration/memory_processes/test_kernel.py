@@ -19,6 +19,7 @@ from memory.quantities import GIB, MIB
 KERNEL = shutil.which("linux.uml")
 INIT = Path(__file__).with_name("inside_kernel.py")
 MACHINE_MB = 320
+NO_REGISTERS = "ptrace set fp regs failed"
 
 pytestmark = [
     pytest.mark.skipif(KERNEL is None, reason="user-mode Linux is not installed (Debian: user-mode-linux)"),
@@ -41,6 +42,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         on_line=lines.append,
     )
     found = [json.loads(line.partition("RESULT ")[2]) for line in lines if "RESULT " in line]
+    if any(NO_REGISTERS in line for line in [*lines, outcome.stderr_tail]):
+        pytest.xfail(
+            "user-mode Linux 6.1 runs no program on a processor with AMX, whose registers do not fit its buffer"
+        )
     assert found and found[-1]["case"] == "left", f"{outcome.message}\n" + "\n".join([*lines, outcome.stderr_tail])
     return {result.pop("case"): result for result in found}
 
