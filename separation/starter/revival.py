@@ -23,19 +23,19 @@ def redrawn(network: nn.Module, parts: Sequence[str], mixtures: Tensor) -> HTDem
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for part in parts:
         state |= _drawn(fresh, part)
-    for name in [name for name in state if name.startswith(_prefixes(parts))]:
-        if name.endswith("conv_tr.weight"):
-            state[name] = torch.zeros_like(state[name])
     fresh.load_state_dict(state)
     _settle(fresh, parts, mixtures)
     return fresh
 
 
 def _drawn(fresh: nn.Module, part: str) -> dict[str, Tensor]:
-    """The tensors of a part of a new network, but what its decoders add always."""
+    """The tensors of a part of a new network, without what its decoders add always; what they make of sound is zero."""
     drawn = {name: value.clone() for name, value in fresh.state_dict().items() if name.startswith(f"{part}.")}
     if not drawn:
         raise ValueError(f"The network has no part {part}: try {_parts(fresh)}")
+    for name in drawn:
+        if name.endswith("conv_tr.weight"):
+            drawn[name].zero_()
     return {name: value for name, value in drawn.items() if not name.endswith("conv_tr.bias")}
 
 

@@ -11,7 +11,7 @@ import torch
 from django.core.management import CommandError, call_command
 
 from separation.starter import health
-from separation.starter.export import WEIGHTS
+from separation.starter.export import WEIGHTS, export
 from separation.starter.loading import load_starter
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -94,6 +94,17 @@ def test_a_part_of_the_weights_can_be_drawn_anew(tmp_path):
     pairs = zip(load_starter().named_parameters(), load_starter(tmp_path / "weights").parameters(), strict=True)
     far = {name for (name, before), after in pairs if (before - after).abs().max() > 0.05}
     assert far and all(name.startswith("encoder.3.") for name in far)
+
+
+def test_training_says_before_and_after_where_nothing_is_learnt(tmp_path):
+    network = load_starter()
+    gates = network.decoder[0].rewrite
+    with torch.no_grad():
+        gates.bias[gates.out_channels // 2 :] = -1e4
+    export(network.state_dict(), tmp_path / "shut")
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1")
+    printed = run("train_starter", "--from", str(tmp_path / "shut"), *options)
+    assert printed.count("Nothing is learnt in decoder.0:") == 2
 
 
 def test_where_gradients_in_bfloat16_are_others_training_is_in_float32_and_says_so(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_no_part_of_a_new_network_is_idle(network, stems):
     assert idle(network, stems) == []
 
 
-def test_a_decoder_whose_gates_are_shut_is_idle_and_so_is_what_only_it_would_hear(network, stems):
+def test_a_decoder_whose_gates_are_shut_is_idle_and_the_others_are_not(network, stems):
     gates = network.decoder[0].rewrite.out_channels // 2
     with torch.no_grad():
         network.decoder[0].rewrite.bias[gates:] = -1e4
