@@ -29,8 +29,11 @@ def _numbers() -> Iterator[CheckMessage]:
 
 def _host_name() -> Iterator[CheckMessage]:
     name = getattr(settings, "HOST_NAME", "host")
-    if not isinstance(name, str) or len(name) > 255:
-        yield Error("HOST_NAME must be text of at most 255 characters.", id="memory.E012")
+    if not isinstance(name, str) or len(name) > 255 or name in (".", "..") or set(name) & set("/\0"):
+        yield Error(
+            "HOST_NAME must be text of at most 255 characters that can name a folder, so without “/”.",
+            id="memory.E012",
+        )
 
 
 def _thresholds() -> Iterator[CheckMessage]:

@@ -39,6 +39,7 @@ WATCHDOG_SECONDS = 5.0
 WEBHOOK_SECONDS = 2.0
 UPLOAD_SECONDS = 60.0
 STOP_SECONDS = 5.0
+PATIENCE_SECONDS = 1800.0
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Chore:
     """Something done every `every` seconds; `due` is on the loop's clock.
 
     What reads, sends or lists files, or waits for somebody, is `slow`: a thread does it, which is begun when there is
-    something `wanted` and the last one has ended.
+    something `wanted` and the last one has ended. One that does not end is logged from `overdue` on.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Chore:
     do: Callable[[], object]
     due: float = 0.0
     slow: bool = False
+    overdue: float = 0.0
     wanted: Callable[[], bool] = lambda: True
 
 
@@ -102,8 +104,17 @@ class Housekeeper:
 
     def _begin(self, chore: Chore) -> None:
         last = self._threads.get(chore.name)
-        if (last is None or not last.is_alive()) and chore.wanted():
+        if last is not None and last.is_alive():
+            self._complain(chore)
+        elif chore.wanted():
             self._threads[chore.name] = begin(chore.name, _work, chore)
+            chore.overdue = self._clock() + PATIENCE_SECONDS
+
+    def _complain(self, chore: Chore) -> None:
+        if self._clock() >= chore.overdue:
+            minutes = PATIENCE_SECONDS / 60
+            logger.warning("%s has gone on for %d minutes; see whether storage and network answer", chore.name, minutes)
+            chore.overdue = self._clock() + PATIENCE_SECONDS
 
     def _until_next(self) -> float:
         nearest = min((chore.due for chore in self.chores), default=0.0) - self._clock()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import OperationalError
 
-from separation.services.housekeeping import AfterOutage, Chore, Housekeeper
+from separation.services.housekeeping import PATIENCE_SECONDS, AfterOutage, Chore, Housekeeper
 
 
 class Clock:
@@ -97,6 +97,19 @@ def test_a_slow_chore_is_begun_again_only_when_it_has_ended(slow: Slow, fails: b
     house.turn()
     house.join(30)
     assert len(slow.threads) == 2
+
+
+def test_a_slow_chore_that_does_not_end_is_in_the_log_every_half_hour(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    house = keeper(clock, Chore("sweeping", 1, slow, slow=True))
+    for clock.now in (0, PATIENCE_SECONDS - 1, PATIENCE_SECONDS, PATIENCE_SECONDS + 1, 2 * PATIENCE_SECONDS):
+        house.turn()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "sweeping has gone on for 30 minutes",
+        "sweeping has gone on for 30 minutes",
+    ]
 
 
 def test_a_slow_chore_is_not_begun_while_there_is_nothing_to_do(slow: Slow) -> None:
