@@ -39,7 +39,7 @@ def keep_exact(network: nn.Module) -> None:
     """Take the transposed convolutions out of autocast, for good.
 
     On processors with AMX, oneDNN computes another vector than the gradient of some of them in bfloat16 (torch 2.13:
-    cosines of 0.07 and 0.27 with float32's for the starter's), and a training with it ends in infinity.
+    cosines of 0.07 and 0.26 with float32's for the starter's), and a training with it ends in infinity.
     """
     exact: dict[type[nn.Module], type[nn.Module]] = {nn.ConvTranspose1d: _Exact1d, nn.ConvTranspose2d: _Exact2d}
     for module in network.modules():
