@@ -4,6 +4,7 @@ Ids: memory.E001 to E010 one per number (see `conf.NUMBERS`), E011 warning not b
 W001 the budget is smaller than one operation's limit.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,9 +30,9 @@ def _numbers() -> Iterator[CheckMessage]:
 
 def _host_name() -> Iterator[CheckMessage]:
     name = getattr(settings, "HOST_NAME", "host")
-    if not isinstance(name, str) or len(name) > 255 or name in (".", "..") or set(name) & set("/\0"):
+    if not isinstance(name, str) or len(os.fsencode(name)) > 255 or name in (".", "..") or set(name) & set("/\0"):
         yield Error(
-            "HOST_NAME must be text of at most 255 characters that can name a folder, so without “/”.",
+            "HOST_NAME must be text of at most 255 bytes that can name a folder, so without “/”.",
             id="memory.E012",
         )
 

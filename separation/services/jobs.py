@@ -11,7 +11,7 @@ from separation import states, tasks
 from separation.errors import ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob
 from separation.options import OptionError, SeparationOptions
-from separation.services.submission import check_waiting, require_model
+from separation.services.submission import require_model, submit_again
 
 TRIES = 5
 """How often a request meets a job that moved on meanwhile before it gives up."""
@@ -34,7 +34,7 @@ def cancel(job: SeparationJob) -> SeparationJob:
 
 
 def retry(job: SeparationJob) -> SeparationJob:
-    """Queue a failed or cancelled job again, with its options as they were. Its music counted when it was submitted.
+    """Queue a failed or cancelled job again, with its options as they were.
 
     Raises `ServiceError`: not_allowed_now, model_unavailable, quota_exceeded, invalid_option.
     """
@@ -43,7 +43,7 @@ def retry(job: SeparationJob) -> SeparationJob:
         raise _not_now("Only a job that failed or was cancelled can be tried again.")
     _require_runnable(job)
     with transaction.atomic():
-        check_waiting(job.owner)
+        submit_again(job)
         if not states.retry(job.pk, attempt_number=job.attempt_number):
             raise _not_now("The job has changed meanwhile.")
         tasks.send_wake()

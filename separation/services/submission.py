@@ -130,8 +130,19 @@ def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
     return done.filter(stems__isnull=False).order_by("-created_at").first()
 
 
-def check_waiting(owner: User) -> None:
-    """Raise `ServiceError` (quota_exceeded) when the owner may have no more jobs waiting."""
+def submit_again(job: SeparationJob) -> None:
+    """Check and count another go at an ended job. Its music counts again only if it was cancelled while it ran: what
+    failed has given its owner nothing, and what was still waiting has taken nothing.
+
+    Raises `ServiceError` (quota_exceeded).
+    """
+    _check_waiting(job.owner)
+    if job.state == JobState.CANCELLED and job.attempt_number > job.attempts_before:
+        _check_minutes(job.owner, job.track)
+        ledger.note(job.owner, job.track)
+
+
+def _check_waiting(owner: User) -> None:
     most = whole("QUOTA_QUEUED_JOBS")
     waiting = SeparationJob.objects.filter(owner=owner, state=JobState.QUEUED).count() if most else 0
     if most and waiting >= most:
@@ -141,7 +152,7 @@ def check_waiting(owner: User) -> None:
 
 def _check_limits(owner: User, track: Track) -> None:
     _check_rate(owner)
-    check_waiting(owner)
+    _check_waiting(owner)
     _check_minutes(owner, track)
 
 

@@ -83,14 +83,14 @@ class Command(BaseCommand):
             network = loading.first_network(options["start"], options["waveform"])
             if options["redraw"]:
                 network = revival.redrawn(network, options["redraw"], examples.sum(dim=1))
-            else:
-                self._say_idle(health.idle(network, examples))
             precise = training.precise(recipe, network, examples)
             if precise != recipe:
                 self._say("Training in float32: this machine's gradients in bfloat16 are others")
             trainer = training.Trainer(network, precise)
             if options["resume"]:
                 trainer.restore(options["out"] / training.CHECKPOINT)
+            if options["resume"] or not options["redraw"]:
+                self._say_idle(health.idle(trainer.network, examples.to(recipe.device)))
             with self._songs(options) as songs:
                 trainer.run(songs, options["out"], self._report)
             self._say_idle(health.idle(trainer.network.cpu(), examples))

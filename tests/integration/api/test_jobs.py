@@ -312,6 +312,27 @@ def test_a_failed_job_is_tried_again_without_its_minutes_being_counted_again(
     assert used(api, "quota_minutes_per_day") == 40.0
 
 
+@pytest.mark.parametrize(("attempts", "minutes"), [(0, 40.0), (1, 80.0)], ids=["waited", "ran"])
+def test_minutes_count_again_when_a_job_is_tried_again_that_was_cancelled_while_it_ran(
+    api: Api, owner: User, settings: Any, attempts: int, minutes: float
+) -> None:
+    settings.QUOTA_MINUTES_PER_DAY = 90
+    job = api("POST", JOBS, {"track": str(make_track(owner, seconds=2400.0).pk)})["Location"]
+    SeparationJob.objects.update(state=JobState.CANCELLED, attempt_number=attempts)
+    assert api("POST", f"{job}retry/").status_code == 202
+    assert used(api, "quota_minutes_per_day") == minutes
+
+
+def test_a_job_that_was_cancelled_while_it_ran_is_not_tried_again_beyond_the_days_minutes(
+    api: Api, owner: User, settings: Any
+) -> None:
+    settings.QUOTA_MINUTES_PER_DAY = 60
+    job = api("POST", JOBS, {"track": str(make_track(owner, seconds=2400.0).pk)})["Location"]
+    SeparationJob.objects.update(state=JobState.CANCELLED, attempt_number=1)
+    assert api("POST", f"{job}retry/").json()["limit_name"] == "quota_minutes_per_day"
+    assert SeparationJob.objects.get().state == JobState.CANCELLED
+
+
 def test_trying_again_is_refused_while_too_many_jobs_wait(api: Api, track: Track, settings: Any) -> None:
     settings.QUOTA_QUEUED_JOBS = 1
     failed = make_job(track, JobState.FAILED)

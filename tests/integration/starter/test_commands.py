@@ -96,14 +96,28 @@ def test_a_part_of_the_weights_can_be_drawn_anew(tmp_path):
     assert far and all(name.startswith("encoder.3.") for name in far)
 
 
-def test_training_says_before_and_after_where_nothing_is_learnt(tmp_path):
+@pytest.fixture
+def shut(tmp_path):
+    """The folder of weights whose innermost decoder's gates let nothing through."""
     network = load_starter()
     gates = network.decoder[0].rewrite
     with torch.no_grad():
         gates.bias[gates.out_channels // 2 :] = -1e4
     export(network.state_dict(), tmp_path / "shut")
+    return tmp_path / "shut"
+
+
+def test_training_says_before_and_after_where_nothing_is_learnt(tmp_path, shut):
     options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5", "--steps", "1")
-    printed = run("train_starter", "--from", str(tmp_path / "shut"), *options)
+    printed = run("train_starter", "--from", str(shut), *options)
+    assert printed.count("Nothing is learnt in decoder.0:") == 2
+
+
+def test_a_resumed_training_says_it_of_the_checkpoints_weights(tmp_path, shut):
+    options = ("--out", str(tmp_path), "--clips", "2", "--batch", "1", "--seconds", "0.5")
+    run("train_starter", "--from", str(shut), "--steps", "1", *options)
+    printed = run("train_starter", "--resume", "--steps", "2", *options)
+    assert printed.index("Nothing is learnt in decoder.0:") < printed.index("Wrote")
     assert printed.count("Nothing is learnt in decoder.0:") == 2
 
 

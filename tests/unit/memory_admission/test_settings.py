@@ -52,7 +52,7 @@ def test_a_budget_below_one_operations_limit_is_a_warning(settings: Settings) ->
     assert ids() == ["memory.W001"]
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "..", ".", "a\0", "h" * 256, None])
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "..", ".", "a\0", "h" * 256, "ü" * 128, None])
 def test_a_host_name_that_cannot_name_a_folder_is_an_error(settings: Settings, name: object) -> None:
     settings.HOST_NAME = name
     assert ids() == ["memory.E012"]
