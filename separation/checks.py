@@ -45,7 +45,7 @@ RANGES: Mapping[str, Range] = {
     "ENGINE_THREADS": Range(0, "threads"),
     "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False),
     "RETENTION_DAYS_STEMS": Range(0, "days", whole=False),
-    "RETENTION_HOURS_UPLOADS": Range(0, "hours", whole=False),
+    "RETENTION_HOURS_UPLOADS": Range(0.1, "hours", whole=False),
     "QUOTA_BYTES_PER_USER": Range(0, "bytes"),
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),

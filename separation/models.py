@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from separation.filenames import with_ending
+
 
 def track_path(track: "Track", _filename: str) -> str:
     """Where a track's bytes are kept; a file name given by a user is never part of a path."""
@@ -255,9 +257,9 @@ class Stem(models.Model):
 
     @property
     def download_name(self) -> str:
-        """`<track> - <stem>.<ext>`, for Content-Disposition and zip members."""
+        """`<track> - <stem>.<ext>`, for Content-Disposition and zip members; a long track's name is cut."""
         extension = PurePosixPath(self.file.name or "").suffix
-        return f"{self.job.track.display_name} - {self.name}{extension}"
+        return with_ending(self.job.track.display_name, f" - {self.name}{extension}")
 
 
 class WorkerCluster(models.Model):

@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from memory.streaming import StreamingFileHandler
+from separation.filenames import LONGEST_FILE, cut, with_ending
 
 UTF8_NAMES = 0x0800
 STORED = 0
@@ -27,7 +28,6 @@ MADE_ON_UNIX = 3 << 8
 REGULAR_FILE = 0o100644 << 16
 TOO_BIG_32, TOO_MANY_16 = 0xFFFFFFFF, 0xFFFF
 ZIP64_EXTRA = 1
-LONGEST_NAME = 200
 _EARLIEST, _LATEST = datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58)
 
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -121,7 +121,7 @@ def safe_name(name: str) -> str:
     if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain):
         plain = f"_{plain}"
     suffix = PurePosixPath(plain).suffix[:20]
-    return (plain if len(plain) <= LONGEST_NAME else plain[: LONGEST_NAME - len(suffix)] + suffix) or "file"
+    return (with_ending(plain.removesuffix(suffix), suffix) if suffix else cut(plain, LONGEST_FILE)) or "file"
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:

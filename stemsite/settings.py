@@ -7,6 +7,7 @@ say at start what is wrong with a value. The table in README.md lists the ones p
 from contextlib import suppress
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import environ
 
@@ -101,7 +102,8 @@ TEMPLATES = [
 ]
 
 # --- database: SQLite in WAL mode unless DATABASE_URL says otherwise
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'stemsite.sqlite3'}")}
+SQLITE: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "stemsite.sqlite3")}
+DATABASES = {"default": env.db_url("DATABASE_URL") if env.str("DATABASE_URL", default="") else SQLITE}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -112,7 +114,8 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["CONN_MAX_AGE"] = 60  # closing SQLite's last connection costs a checkpoint: 10 ms a request
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}")}
+FILE_CACHE = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(DATA_DIR / "cache")}
+CACHES = {"default": env.cache_url("CACHE_URL") if env.str("CACHE_URL", default="") else FILE_CACHE}
 
 # --- files
 STORAGES = {

@@ -124,6 +124,8 @@ class Client:
                 break
             except (OSError, HTTPException, StemsiteError) as error:
                 self._pause_or_raise(error, pause)
+        else:
+            raise TimeoutError(f"{target.name} could not be downloaded; what came of it is kept")
         if sha256 and _sha256(part) != sha256:
             part.unlink()
             raise StemsiteError(200, {"code": "checksum_mismatch", "detail": f"{target.name} arrived damaged."}, {})
@@ -131,10 +133,20 @@ class Client:
 
     def _fetch(self, audio: str, part: Path) -> None:
         have = part.stat().st_size if part.exists() else 0
-        answer = self._open("GET", audio, {"Range": f"bytes={have}-"} if have else {})
+        try:
+            answer = self._open("GET", audio, {"Range": f"bytes={have}-"} if have else {})
+        except StemsiteError as error:
+            if error.status != 416:
+                raise
+            if error.headers.get("Content-Range") == f"bytes */{have}":
+                return  # it was whole already
+            part.unlink()
+            raise ConnectionError("what was kept is of another file") from error
         with part.open("ab" if answer.status == 206 else "wb") as file:
             while chunk := answer.read(READ_BYTES):
                 file.write(chunk)
+        if answer.length:  # http.client says nothing of a body that ends early when it is read in pieces
+            raise ConnectionError(f"the answer ended {answer.length} bytes early")
 
     def _json(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         data = json.dumps(body).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,13 @@ from django.utils.http import content_disposition_header, http_date, parse_http_
 from separation.api.problems import Problem
 from separation.api.ranges import Span, Unsatisfiable, requested_span
 
+UNREADABLE = "The file cannot be read from storage. Try again shortly; if that does not help, tell an administrator."
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Download:
-    """What is to be sent. `etag` is strong and quoted; `read(start, length)` opens the bytes, and is called late."""
+    """What is to be sent. `etag` is strong and quoted; `read(start, length)` opens it when the first byte is wanted."""
 
     filename: str
     content_type: str
@@ -46,10 +50,25 @@ def _body(request: HttpRequest, download: Download, span: Span, status: int) -> 
     if request.method == "HEAD":
         response: HttpResponseBase = HttpResponse(status=status, content_type=download.content_type)
     else:
-        bytes_ = download.read(span.start, span.length)
-        response = StreamingHttpResponse(bytes_, status=status, content_type=download.content_type)
+        begun = _begun(download.read(span.start, span.length))
+        response = StreamingHttpResponse(begun, status=status, content_type=download.content_type)
     response.headers["Content-Length"] = str(span.length)
     return response
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, the first of them read, so that a file that cannot be had is answered for. Raises `Problem`."""
+    try:
+        first = next(chunks, b"")
+    except OSError as error:
+        logger.exception("a file cannot be read from storage")
+        raise Problem(503, "storage_failed", UNREADABLE, headers={"Retry-After": "30"}) from error
+    return _continued(first, chunks)
+
+
+def _continued(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from chunks
 
 
 def _described(response: HttpResponseBase, download: Download) -> HttpResponseBase:

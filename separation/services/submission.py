@@ -22,6 +22,7 @@ from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
 from separation.services.durability import durable
 from separation.services.numbers import number, whole
+from separation.usage import stored_bytes
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -137,6 +138,7 @@ def submit_again(job: SeparationJob) -> None:
     Raises `ServiceError` (quota_exceeded).
     """
     _check_waiting(job.owner)
+    _check_room(job.owner)
     if job.state == JobState.CANCELLED and job.attempt_number > job.attempts_before:
         _check_minutes(job.owner, job.track)
         ledger.note(job.owner, job.track)
@@ -153,6 +155,7 @@ def _check_waiting(owner: User) -> None:
 def _check_limits(owner: User, track: Track) -> None:
     _check_rate(owner)
     _check_waiting(owner)
+    _check_room(owner)
     _check_minutes(owner, track)
 
 
@@ -161,6 +164,14 @@ def _check_rate(owner: User) -> None:
     if most and (used := ledger.count_last_minute(owner)) >= most:
         message = f"At most {most} jobs can be asked for in a minute. Wait a minute, then try again."
         raise _over(message, Limit("job_creations_per_minute", most, used), code="throttled", retry_after=60)
+
+
+def _check_room(owner: User) -> None:
+    """Stems count towards the quota of bytes; how large they become is not known yet."""
+    quota = whole("QUOTA_BYTES_PER_USER")
+    if quota and (used := stored_bytes(owner)) >= quota:
+        message = "Your tracks and stems take up all the storage that you may use. Delete some of them first."
+        raise _over(message, Limit("quota_bytes_per_user", quota, used), retry_after=3600)
 
 
 def _check_minutes(owner: User, track: Track) -> None:

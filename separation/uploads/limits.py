@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -78,8 +78,12 @@ def taken_bytes(owner: User) -> int:
 
 
 def bytes_last_day(owner: User) -> int:
-    """Bytes of the uploads that the user started in the last 24 hours: received, or announced and still to come."""
-    recent = Upload.objects.filter(owner=owner, created_at__gt=timezone.now() - timedelta(days=1))
+    """Bytes of the uploads that the user started in the last 24 hours: received, or announced and still to come.
+
+    One whose length is still unknown counts however old it is: it has no end that was measured against the limit.
+    """
+    started = Q(created_at__gt=timezone.now() - timedelta(days=1))
+    recent = Upload.objects.filter(started | Q(state=UploadState.RECEIVING, length=None), owner=owner)
     return int(recent.aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"])
 
 

@@ -69,6 +69,7 @@ class _Checked(http.client.HTTPConnection):
     """A connection to an address that was already chosen, for the host whose name it bears, until a deadline."""
 
     def __init__(self, host: str, port: int, address: str, deadline: Deadline, *, secure: bool) -> None:
+        self.default_port = PORTS["https" if secure else "http"]  # which the Host header leaves out
         super().__init__(host, port)
         self._address, self._secure, self._deadline = address, secure, deadline
 

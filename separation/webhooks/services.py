@@ -137,7 +137,8 @@ def deliver_due(
 
 
 def _due() -> QuerySet[Delivery]:
-    return Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now())
+    due = Delivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=timezone.now())
+    return due.filter(endpoint__active=True)
 
 
 def waiting_owners() -> list[int]:
@@ -159,9 +160,10 @@ def is_due() -> bool:
 
 
 def forget_old() -> int:
-    """Deletes the log of deliveries that ended more than 30 days ago. Returns how many rows went."""
-    old = Delivery.objects.filter(created_at__lt=timezone.now() - KEPT).exclude(state=DeliveryState.WAITING)
-    return old.delete()[0]
+    """Deletes the log of deliveries that began more than 30 days ago, but those that are still to be made.
+    Returns how many rows went."""
+    old = Delivery.objects.filter(created_at__lt=timezone.now() - KEPT)
+    return old.exclude(state=DeliveryState.WAITING, endpoint__active=True).delete()[0]
 
 
 def _claim(delivery: Delivery) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -60,10 +60,15 @@ class WebhookSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": 2000})
+class AddressField(serializers.CharField):
+    """Which addresses there can be is `webhooks.services`'s to say: names of an own network need no dot."""
+
+
 class WebhookRequestSerializer(serializers.Serializer):
     """Where to send."""
 
-    url = serializers.URLField(max_length=2000)
+    url = AddressField(max_length=2000)
 
 
 class WebhookListSerializer(serializers.Serializer):

@@ -20,11 +20,13 @@ from separation.api import links
 from separation.api.downloads import Download, serve
 from separation.api.problems import Problem, not_found
 from separation.api.shell import answered
+from separation.filenames import with_ending
 from separation.formats import FORMATS
 from separation.models import JobState, SeparationJob, Stem
 from separation.services.archives import stems_archive
 from separation.tokens.authentication import require_caller
 from separation.tokens.models import Scope
+from separation.zips import ZipLayout
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -48,7 +50,7 @@ class FileView(View):
         return serve(request, self.download(request, id, owner=caller.user.pk))
 
     def download(self, request: HttpRequest, id: UUID, *, owner: int | None) -> Download:
-        """The file; of anyone when `owner` is None. Raises 404."""
+        """The file; of anyone with an active account when `owner` is None. Raises 404."""
         raise NotImplementedError
 
 
@@ -77,17 +79,18 @@ class StemsZip(FileView):
         if job.state != JobState.SUCCEEDED or not layout.entries:
             raise Problem(409, "not_allowed_now", "The job has no stems to download.")
         return Download(
-            filename=f"{job.track.display_name} - stems.zip",
+            filename=with_ending(job.track.display_name, " - stems.zip"),
             content_type="application/zip",
             size=layout.size,
             etag=f'"{layout.etag}"',
             modified=max(entry.modified for entry in layout.entries),
-            read=lambda start, length: layout.iter_range(start, start + length),
+            read=archive_reader(layout),
         )
 
 
-def _owned(field: str, owner: int | None) -> dict[str, int]:
-    return {} if owner is None else {field: owner}
+def _owned(field: str, owner: int | None) -> dict[str, int | bool]:
+    """A link opens what is its owner's as long as the owner has an account."""
+    return {f"{field}__is_active": True} if owner is None else {field: owner}
 
 
 def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
@@ -95,6 +98,17 @@ def reader(stem: Stem) -> Callable[[int, int], Iterator[bytes]]:
 
     def read(start: int, length: int) -> Iterator[bytes]:
         yield from StreamingFileHandler().iter_range(_opened(stem), start, length)
+
+    return read
+
+
+def archive_reader(layout: ZipLayout) -> Callable[[int, int], Iterator[bytes]]:
+    """Reads a part of an archive. Every member is opened once before the first byte: none is found missing midway."""
+
+    def read(start: int, length: int) -> Iterator[bytes]:
+        for entry in layout.entries:
+            entry.open().close()
+        yield from layout.iter_range(start, start + length)
 
     return read
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -116,6 +117,26 @@ def test_the_zip_can_be_resumed_anywhere(api: Api, finished: SeparationJob) -> N
     assert b"".join(pieces) == whole
 
 
+@pytest.mark.parametrize("name", ["x" * 251, "あ" * 83], ids=["long", "wide"])
+def test_stems_of_a_long_name_keep_theirs_and_can_be_unpacked(api: Api, owner: User, tmp_path: Path, name: str) -> None:
+    job = make_job(make_track(owner, f"{name}.mp3"), JobState.SUCCEEDED)
+    for stem in ("drums", "vocals"):
+        make_stem(job, stem, stem.encode())
+    with zipfile.ZipFile(io.BytesIO(content(api("GET", f"/api/v1/jobs/{job.pk}/stems.zip")))) as archive:
+        archive.extractall(tmp_path / "out")
+    endings = sorted(path.name.rpartition(" - ")[2] for path in (tmp_path / "out").iterdir())
+    assert endings == ["drums.wav", "vocals.wav"]
+
+
+@pytest.mark.parametrize("what", ["audio", "zip"])
+def test_a_file_that_storage_cannot_open_is_answered_for(api: Api, finished: SeparationJob, what: str) -> None:
+    stem = finished.stems.get(name="vocals")
+    stem.file.storage.delete(stem.file.name)
+    path = audio(stem) if what == "audio" else f"/api/v1/jobs/{finished.pk}/stems.zip"
+    response = api("GET", path, Range="bytes=5-")
+    assert (response.status_code, code_of(response), response["Retry-After"]) == (503, "storage_failed", "30")
+
+
 def test_an_unfinished_job_has_no_zip(api: Api, owner: User) -> None:
     job = make_job(make_track(owner))
     response = api("GET", f"/api/v1/jobs/{job.pk}/stems.zip")
@@ -135,6 +156,13 @@ def test_a_signed_link_works_without_an_account_for_its_path_only(api: Api, anyo
 def test_a_zip_can_be_linked_to(api: Api, anyone: Api, finished: SeparationJob) -> None:
     url = api("POST", f"/api/v1/jobs/{finished.pk}/link/", {}).json()["url"]
     assert anyone("GET", url).status_code == 200
+
+
+def test_a_link_ends_with_its_owners_account(api: Api, anyone: Api, finished: SeparationJob, owner: User) -> None:
+    stem = finished.stems.get(name="vocals")
+    urls = [api("POST", f"/api/v1/{of}/link/", {}).json()["url"] for of in (f"stems/{stem.pk}", f"jobs/{finished.pk}")]
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert [anyone("GET", url).status_code for url in urls] == [404, 404]
 
 
 def test_an_expired_or_tampered_link_is_refused(anyone: Api, stem: Stem) -> None:

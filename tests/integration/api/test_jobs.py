@@ -341,6 +341,15 @@ def test_trying_again_is_refused_while_too_many_jobs_wait(api: Api, track: Track
     assert (response.status_code, response.json()["limit_name"]) == (429, "quota_queued_jobs")
 
 
+def test_nothing_more_is_separated_once_the_quota_of_bytes_is_used_up(api: Api, track: Track, settings: Any) -> None:
+    settings.QUOTA_BYTES_PER_USER = track.size
+    failed = make_job(track, JobState.FAILED)
+    for response in (api("POST", JOBS, {"track": str(track.pk)}), api("POST", f"{JOBS}{failed.pk}/retry/")):
+        assert (response.status_code, response.json()["limit_name"]) == (429, "quota_bytes_per_user")
+    settings.QUOTA_BYTES_PER_USER = track.size + 1
+    assert api("POST", JOBS, {"track": str(track.pk)}).status_code == 202
+
+
 def test_deleting_a_job_or_its_track_gives_no_minutes_back(api: Api, owner: User, settings: Any) -> None:
     settings.QUOTA_MINUTES_PER_DAY = 10
     first, second, third = (make_track(owner, seconds=240.0) for _ in range(3))

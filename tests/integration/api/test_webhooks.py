@@ -106,6 +106,13 @@ def test_a_receiver_that_is_gone_is_not_asked_again(delivery: Delivery) -> None:
     assert Delivery.objects.get().state == DeliveryState.FAILED
 
 
+def test_what_waits_for_an_endpoint_waits_while_it_is_switched_off(delivery: Delivery) -> None:
+    Endpoint.objects.update(active=False)
+    assert (services.deliver_due(post=Post()), services.is_due()) == (0, False)
+    Endpoint.objects.update(active=True)
+    assert services.deliver_due(post=Post()) == 1
+
+
 def test_two_that_deliver_at_once_send_a_message_once(delivery: Delivery) -> None:
     post = Post()
 
@@ -170,3 +177,17 @@ def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Tra
 def test_the_log_forgets_after_a_month(delivery: Delivery) -> None:
     Delivery.objects.update(state=DeliveryState.DELIVERED, created_at=timezone.now() - timedelta(days=31))
     assert services.forget_old() == 1
+
+
+@pytest.mark.parametrize(("active", "forgotten"), [(True, 0), (False, 1)])
+def test_a_message_that_waits_is_forgotten_only_if_nobody_is_to_get_it(
+    delivery: Delivery, active: bool, forgotten: int
+) -> None:
+    Delivery.objects.update(created_at=timezone.now() - timedelta(days=31))
+    Endpoint.objects.update(active=active)
+    assert services.forget_old() == forgotten
+
+
+def test_a_name_of_the_own_network_is_taken_where_it_may_be_told(api: Api, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    assert api("POST", HOOKS, {"url": "http://n8n:5678/hook"}).status_code == 201

@@ -2,11 +2,13 @@
 
 import shutil
 from base64 import b64encode
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from separation.tokens.services import create_token
 from separation.uploads import limits
@@ -177,6 +179,14 @@ def test_the_bytes_of_a_day_are_limited(tus: Tus, settings: Any) -> None:
     tus.send("DELETE", location)
     response = tus.create(10)
     assert (response.status_code, response.json()["limit_name"]) == (429, "upload_bytes_per_day")
+
+
+def test_an_upload_of_unknown_length_counts_however_long_it_takes(tus: Tus, settings: Any) -> None:
+    settings.UPLOAD_BYTES_PER_DAY = 15
+    location = tus.create(None, Upload_Defer_Length="1")["Location"]
+    assert tus.patch(location, 0, b"x" * 10).status_code == 204
+    Upload.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert tus.patch(location, 10, b"x" * 10).json()["limit_name"] == "upload_bytes_per_day"
 
 
 def test_a_full_disk_is_said_so_and_costs_nothing_that_was_kept(tus: Tus, monkeypatch: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from separation.webhooks.deadline import Deadline, TimedSocket
-from separation.webhooks.sending import Undeliverable, is_public, parsed, post, resolve
+from separation.webhooks.sending import Undeliverable, _Checked, is_public, parsed, post, resolve
 from separation.webhooks.signing import signature_headers
 from tests.integration.uploads.live import soon
 
@@ -126,6 +126,19 @@ def test_a_message_goes_to_the_address_that_was_checked(receiver: Any) -> None:
     assert status == 204
     assert receiver.got.startswith(b"POST /in?x=1 HTTP/1.1\r\n")
     assert f"Host: hooks.example:{receiver.port}".encode() in receiver.got
+
+
+@pytest.mark.parametrize(
+    ("secure", "port", "host"),
+    [(True, 443, "h.example"), (True, 80, "h.example:80"), (False, 80, "h.example"), (False, 443, "h.example:443")],
+)
+def test_the_host_header_leaves_out_the_schemes_own_port_only(secure: bool, port: int, host: str) -> None:
+    ours, theirs = socket.socketpair()
+    connection = _Checked("h.example", port, "127.0.0.1", Deadline(5), secure=secure)
+    connection.sock = ours
+    with ours, theirs:
+        connection.request("POST", "/")
+        assert f"\r\nHost: {host}\r\n".encode() in theirs.recv(65536)
 
 
 def test_a_redirect_is_not_followed(receiver: Any) -> None:

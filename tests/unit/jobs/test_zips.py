@@ -131,7 +131,9 @@ def test_members_past_sixty_five_thousand_are_counted() -> None:
         ("evil\u202egpj.wav", "evilgpj.wav"),
         ("...", "file"),
         ("nul.wav", "_nul.wav"),
-        ("x" * 300 + ".flac", "x" * 195 + ".flac"),
+        ("x" * 300 + ".flac", "x" * 235 + ".flac"),
+        ("あ" * 100 + ".flac", "あ" * 78 + ".flac"),
+        ("あ" * 100, "あ" * 80),
     ],
 )
 def test_a_member_name_cannot_leave_its_folder(name: str, safe: str) -> None:

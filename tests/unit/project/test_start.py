@@ -58,6 +58,7 @@ def test_a_host_name_left_empty_is_the_machines_own(value: str, tmp_path: Path) 
         ("UPLOAD_CREATIONS_PER_MINUTE", "lots"),
         ("JOB_CREATIONS_PER_MINUTE", "1.5"),
         ("RETENTION_HOURS_UPLOADS", "nan"),
+        ("RETENTION_HOURS_UPLOADS", "0"),  # every upload would have expired as it begins
     ],
 )
 def test_any_other_bad_number_stops_the_start_too(name: str, value: str, tmp_path: Path) -> None:
@@ -67,6 +68,17 @@ def test_any_other_bad_number_stops_the_start_too(name: str, value: str, tmp_pat
 
 def test_a_number_of_hours_may_have_a_fraction(tmp_path: Path) -> None:
     assert checked(tmp_path, RETENTION_HOURS_UPLOADS="0.5", MEMORY_CHECK_INTERVAL="10").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["c++", "band#1", "what?", "100%41", "a b"])
+def test_a_data_folder_of_any_name_holds_the_database_and_the_cache(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name / "data"
+    env = {**os.environ, "DATA_DIR": str(folder)}
+    script = (
+        "from stemsite import settings as s; print(s.DATABASES['default']['NAME'], s.CACHES['default']['LOCATION'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{folder / 'stemsite.sqlite3'} {folder / 'cache'}"
 
 
 def test_a_log_line_carries_its_context() -> None:
