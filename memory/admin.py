@@ -2,10 +2,10 @@
 
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -25,6 +25,7 @@ from memory.models import (
 from memory.quantities import format_bytes
 
 COUNTED = 10_000
+AT_ONCE = 500  # well below DATA_UPLOAD_MAX_NUMBER_FIELDS
 
 
 class BoundedPaginator(Paginator):
@@ -36,7 +37,23 @@ class BoundedPaginator(Paginator):
         return rows.order_by()[:COUNTED].count()
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class FewAtOnce(admin.ModelAdmin):
+    """Actions on all rows of a list take no more than a request can: each is loaded, or named in a form."""
+
+    unbounded: tuple[str, ...] = ()  # actions that are one statement, however many rows they change
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *location: Any, **named: Any
+    ) -> HttpResponse | None:
+        across = request.POST.get("select_across") == "1" and request.POST.get("action") not in self.unbounded
+        if across and queryset.order_by()[: AT_ONCE + 1].count() > AT_ONCE:
+            text = f"At most {AT_ONCE} at a time. Narrow the list down with the filters or the search, then try again."
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset, *location, **named)
+
+
+class ReadOnlyAdmin(FewAtOnce):
     """History is looked at, never edited: what these tables say is what happened."""
 
     paginator = BoundedPaginator

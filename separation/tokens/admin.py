@@ -9,6 +9,7 @@ from django.forms import ModelForm, MultipleChoiceField
 from django.http import HttpRequest
 from django.utils import timezone
 
+from memory.admin import FewAtOnce
 from separation.errors import ServiceError
 from separation.tokens.models import AccessToken, Scope
 from separation.tokens.services import DEFAULT_SCOPES, check_token, create_token
@@ -34,7 +35,7 @@ class NewTokenForm(ModelForm):
 
 
 @admin.register(AccessToken)
-class AccessTokenAdmin(admin.ModelAdmin):
+class AccessTokenAdmin(FewAtOnce):
     form = NewTokenForm
     list_display = ["name", "user", "hint", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at"]
     list_filter = ["revoked_at"]
@@ -42,6 +43,7 @@ class AccessTokenAdmin(admin.ModelAdmin):
     list_select_related = ["user"]
     raw_id_fields = ["user"]
     actions = ["revoke"]
+    unbounded = ("revoke",)
 
     def has_change_permission(self, request: HttpRequest, obj: AccessToken | None = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)

@@ -1,13 +1,18 @@
 """The pages for 400, 403, 404 and 500: plain, helpful, and free of anything that could fail in turn. Owns no more."""
 
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    reason = str(exception) if isinstance(exception, BadRequest) else ""
-    return render(request, "errors/400.html", {"reason": reason}, status=400)
+    return render(request, "errors/400.html", {"reason": _reason(exception)}, status=400)
+
+
+def _reason(exception: Exception) -> str:
+    if isinstance(exception, DisallowedHost):
+        return "This server does not go by the name in the address. Whoever runs it can add the name to ALLOWED_HOSTS."
+    return str(exception) if isinstance(exception, BadRequest) else ""
 
 
 def forbidden(request: HttpRequest, _exception: Exception) -> HttpResponse:

@@ -5,11 +5,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from memory.admin import FewAtOnce
 from separation.webhooks.models import Delivery, DeliveryState, Endpoint
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(admin.ModelAdmin):
+class EndpointAdmin(FewAtOnce):
     list_display = ["url", "owner", "job", "active", "created_at"]
     list_filter = ["active"]
     search_fields = ["url", "owner__username"]
@@ -23,13 +24,14 @@ class EndpointAdmin(admin.ModelAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(admin.ModelAdmin):
+class DeliveryAdmin(FewAtOnce):
     list_display = ["event", "endpoint", "state", "attempts", "status", "error", "created_at", "next_attempt_at"]
     list_filter = ["state", "event"]
     search_fields = ["endpoint__url", "endpoint__owner__username"]
     list_select_related = ["endpoint"]
     show_full_result_count = False
     actions = ["send_again"]
+    unbounded = ("send_again",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

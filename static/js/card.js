@@ -8,6 +8,7 @@ import { about, bytes, clock } from "./wording.js";
 
 const CUT_OFF = "The connection was lost. Going on as soon as it is back…";
 const BUSY = "The server cannot take it just now. Going on as soon as it can…";
+const newest = new WeakMap(); // place of an estimate -> the question that it answers
 let count = 0;
 
 export class Card {
@@ -203,9 +204,7 @@ export class Card {
 
   async #estimate() {
     if (this.state !== "ready") return;
-    this.parts.estimate.textContent = options.missing(this.panel);
-    if (this.parts.estimate.textContent) return;
-    await showEstimate(this.parts.estimate, this.form.dataset.estimates, this.track, options.read(this.panel));
+    await showEstimate(this.parts.estimate, this.form.dataset.estimates, this.track, this.panel);
   }
 
   say(text) {
@@ -218,16 +217,24 @@ export class Card {
   }
 }
 
-/** Ask what a separation would need, and write it into `place`. */
-export async function showEstimate(place, address, track, chosen) {
+/** Ask what a separation with a panel's options would need, and write it into `place`; the newest question counts. */
+export async function showEstimate(place, address, track, panel) {
+  const asked = Symbol();
+  newest.set(place, asked);
+  const { fits, text } = await estimated(address, track, panel);
+  if (newest.get(place) !== asked) return;
+  place.classList.toggle("no", !fits);
+  place.textContent = text;
+}
+
+async function estimated(address, track, panel) {
+  const lacking = options.missing(panel);
+  if (lacking) return { fits: false, text: lacking };
   try {
-    const needs = await (await call("POST", address, { track, ...chosen })).json();
-    place.classList.toggle("no", !needs.fits);
-    place.textContent = needs.fits
-      ? `Takes ${about(needs.seconds)} and ${bytes(needs.bytes)} of memory`
-      : needs.message;
+    const needs = await (await call("POST", address, { track, ...options.read(panel) })).json();
+    const text = `Takes ${about(needs.seconds)} and ${bytes(needs.bytes)} of memory`;
+    return { fits: needs.fits, text: needs.fits ? text : needs.message };
   } catch (problem) {
-    place.classList.add("no");
-    place.textContent = problem.message;
+    return { fits: false, text: problem.message };
   }
 }

@@ -23,8 +23,14 @@ async function confirmThenSubmit(event) {
   const { confirm: question, consequence, verb } = form.dataset;
   if (!(await ask({ question, consequence, verb }))) return;
   const yes = Object.assign(document.createElement("input"), { type: "hidden", name: "confirmed", value: "yes" });
-  form.append(yes);
-  form.requestSubmit();
+  const present = form.isConnected ? form : successor(form);
+  present?.append(yes);
+  present?.requestSubmit();
+}
+
+/** The form that took this one's place while the question was open; none when there is nothing left to confirm. */
+function successor(form) {
+  return document.querySelector(`form[data-confirm][action="${form.getAttribute("action")}"]`);
 }
 
 /** A login in another tab has made the token of every form that was open before it too old. */
@@ -69,8 +75,18 @@ export function showTimes(root = document) {
 async function copy(event) {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-  button.textContent = "Copied";
+  button.textContent = (await copied(document.getElementById(button.dataset.copy))) ? "Copied" : "Press Ctrl+C";
+}
+
+/** Whether a text reached the clipboard; if not, it is selected. Over plain HTTP there is no `navigator.clipboard`. */
+async function copied(place) {
+  try {
+    await navigator.clipboard.writeText(place.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(place);
+    return document.execCommand("copy");
+  }
 }
 
 export function announce(text) {

@@ -37,10 +37,10 @@ async function look() {
   const response = await call("GET", article.dataset.api, undefined, etag ? { "If-None-Match": etag } : {});
   const again = Number(response.headers.get("Retry-After")) || 0;
   if (response.status === 304) return again;
-  etag = response.headers.get("ETag") ?? "";
   const job = await response.json();
   if (job.state !== article.dataset.state) await swap();
   else show(job);
+  etag = response.headers.get("ETag") ?? ""; // last: what could not be taken over is asked for again
   return again;
 }
 
@@ -113,14 +113,21 @@ async function swap() {
   const fresh = page.getElementById("job");
   if (!fresh) return location.reload();
   const open = article.querySelector("details")?.open;
+  const focused = article.contains(document.activeElement) ? document.activeElement : null;
   article.replaceWith(fresh);
   article = fresh;
+  if (focused) (counterpart(focused) ?? article).focus({ preventScroll: true });
   article.querySelector("details").open = open ?? false;
   document.title = page.title;
   showTimes(article);
-  etag = "";
   announce(`${article.dataset.name}: ${article.dataset.state}`);
   return mix();
+}
+
+/** What stands now where a control stood: whoever uses the keyboard goes on from there. */
+function counterpart(control) {
+  const action = control.form?.getAttribute("action");
+  return article.querySelector(action ? `form[action="${action}"] button` : control.tagName);
 }
 
 function mix() {

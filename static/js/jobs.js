@@ -1,7 +1,7 @@
 // The list of jobs: what waits or runs is followed for as long as the page is looked at.
 
 import { call } from "./api.js";
-import { announce, start } from "./common.js";
+import { announce, showRelativeTimes, start } from "./common.js";
 
 const EVERY_SECONDS = 3;
 const UNFINISHED = ".state.queued, .state.running";
@@ -21,8 +21,20 @@ async function look() {
   for (const item of document.querySelectorAll("a.item")) {
     const state = fresh.querySelector(`a.item[href="${item.getAttribute("href")}"] .state`);
     if (state) take(item, state);
-    else if (item.querySelector(UNFINISHED)) item.closest("li").remove(); // it has left what this filter shows
   }
+  if (shown(document) !== shown(fresh)) replace(fresh.getElementById("jobs"));
+}
+
+const shown = (page) => [...page.querySelectorAll("a.item")].map((item) => item.getAttribute("href")).join();
+
+/** Jobs came, left the filter or moved to another page: the list, its pager and what stands for an empty one. */
+function replace(fresh) {
+  const focused = document.activeElement?.closest("a.item")?.getAttribute("href");
+  document.getElementById("jobs").replaceWith(fresh);
+  showRelativeTimes(fresh);
+  if (focused) (fresh.querySelector(`a.item[href="${focused}"]`) ?? fresh).focus({ preventScroll: true });
+  const empty = fresh.querySelector(".empty p");
+  if (empty) announce(empty.textContent);
 }
 
 function take(item, fresh) {

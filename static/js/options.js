@@ -94,6 +94,7 @@ export function recall(root) {
       else if (input.type === "radio") input.checked = input.value === wanted || (input.checked && !wanted);
       else if ([...input.options].some((o) => o.value === wanted && !o.disabled)) input.value = wanted;
     }
+    if (name === "model") followModel(root);
   }
   followModel(root);
 }

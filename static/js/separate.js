@@ -8,12 +8,7 @@ const form = document.getElementById("separate");
 const panel = form.querySelector("[data-options]");
 const place = form.querySelector("[data-estimate]");
 
-function estimate() {
-  const lacking = options.missing(panel);
-  place.classList.toggle("no", Boolean(lacking));
-  if (lacking) place.textContent = lacking;
-  else showEstimate(place, form.dataset.estimates, form.dataset.track, options.read(panel));
-}
+const estimate = () => showEstimate(place, form.dataset.estimates, form.dataset.track, panel);
 
 options.wire(panel, "", estimate);
 estimate();

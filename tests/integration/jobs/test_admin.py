@@ -8,7 +8,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from memory.admin import COUNTED
+import memory.admin
+from memory.admin import AT_ONCE, COUNTED
 from separation.models import JobState, SeparationJob, Track
 from separation.services.running import JobRunner
 
@@ -175,3 +176,28 @@ def test_events_are_told_apart_by_the_second(staff: Client, make_job: MakeJob) -
     event = job.events.get(kind="submitted")
     page = staff.get(reverse("admin:separation_separationjob_change", args=[job.pk])).content.decode()
     assert f"{event.at:%Y-%m-%d %H:%M:%S}" in page
+
+
+def test_an_action_on_more_rows_than_a_request_can_take_is_refused_in_words(
+    staff: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory.admin, "AT_ONCE", 1)
+    first = make_job()
+    make_job()
+    for action in ("delete_selected", "cancel_jobs"):
+        data = {"action": action, "_selected_action": [str(first.pk)], "select_across": "1"}
+        page = staff.post(reverse(LIST), data, follow=True).content.decode()
+        assert "At most 1 at a time." in page and "Are you sure" not in page
+    assert [job.state for job in SeparationJob.objects.all()] == [JobState.QUEUED] * 2
+
+
+def test_as_many_rows_as_a_request_can_take_are_deleted(staff: Client, user: User) -> None:
+    track = Track.objects.create(owner=user, original_name="a.wav", size=1)
+    SeparationJob.objects.bulk_create(
+        SeparationJob(owner=user, track=track, model="starter", state=JobState.FAILED) for _ in range(AT_ONCE)
+    )
+    pks = [str(pk) for pk in SeparationJob.objects.values_list("pk", flat=True)]
+    chosen = {"action": "delete_selected", "_selected_action": pks[:1], "select_across": "1"}
+    assert staff.post(reverse(LIST), chosen).content.decode().count('name="_selected_action"') == AT_ONCE
+    staff.post(reverse(LIST), {"action": "delete_selected", "_selected_action": pks, "post": "yes"})
+    assert SeparationJob.objects.count() == 0

@@ -344,3 +344,9 @@ def test_the_icon_that_browsers_ask_for_is_there(client: Client, musician: User)
 
 def test_moments_are_written_with_their_zone_for_whoever_has_no_scripts(page: Client, finished: SeparationJob) -> None:
     assert re.search(r"<time datetime=[^>]* data-at>[^<]* UTC</time>", text(page, f"/jobs/{finished.pk}"))
+
+
+def test_a_server_that_does_not_go_by_the_name_in_the_address_says_so(page: Client, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["stems.example"]
+    answer = page.get("/", headers={"host": "other.example"})
+    assert (answer.status_code, "add the name to ALLOWED_HOSTS" in answer.content.decode()) == (400, True)
