@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from memory import reasons
 from memory.conf import MemorySettings, is_light, memory_settings
-from memory.models import Host, Reservation
+from memory.incidents import record_incident
+from memory.models import Host, IncidentKind, Reservation
 from memory.monitor import MemoryMonitor
 from memory.pressure import SILENT_AFTER, Level, Pressure, judge, victim
 from memory.queueing import Blocked, Candidate, Room, light_share, plan
@@ -231,7 +232,22 @@ class ConcurrentOperationLimiter:
 
     def expire(self) -> int:
         """Release what lost holders of any host still hold; returns how many. They stopped counting already."""
-        return atomically(lambda: Reservation.objects.lost().update(released_at=Now(), expired=True))
+        return sum(self._expire(reservation) for reservation in Reservation.objects.lost())
+
+    def _expire(self, reservation: Reservation) -> bool:
+        lost = Reservation.objects.lost().filter(pk=reservation.pk)
+        if atomically(lambda: lost.update(released_at=Now(), expired=True)) != 1:
+            return False
+        record_incident(
+            IncidentKind.LEASE_LOST,
+            operation_kind=reservation.kind,
+            operation_key=reservation.key,
+            limit_bytes=reservation.limit_bytes or None,
+            peak_bytes=reservation.observed_bytes,
+            message=f"{reservation.label or reservation.key}: its holder was not heard of; its memory is given back",
+            host=reservation.host_id,
+        )
+        return True
 
     # --- questions
 

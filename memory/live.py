@@ -47,10 +47,11 @@ def register_queue_source(source: QueueSource) -> None:
 def live_snapshot(monitor: MemoryMonitor | None = None) -> dict[str, Any]:
     """The whole picture as JSON-ready data.
 
-    Keys: at, host, pressure, settings, hosts, processes, operations, queue, incidents, layers, estimates.
+    Keys: at, host, pressure, settings, hosts, processes, operations, queue, queue_length, incidents, layers, estimates.
     """
     monitor = monitor or MemoryMonitor()
     limiter, settings = ConcurrentOperationLimiter(probe=monitor), memory_settings()
+    waiting = [candidate for source in _queue_sources for candidate in source()]
     return {
         "at": timezone.now().isoformat(),
         "host": _host(monitor, limiter),
@@ -59,7 +60,8 @@ def live_snapshot(monitor: MemoryMonitor | None = None) -> dict[str, Any]:
         "hosts": _hosts(),
         "processes": _processes(settings),
         "operations": _operations(),
-        "queue": _queue(limiter),
+        "queue": _queue(limiter, waiting),
+        "queue_length": len(waiting),
         "incidents": _incidents(),
         "layers": [asdict(layer) for layer in enforcement_layers()],
         "estimates": _estimates(),
@@ -167,8 +169,7 @@ def _samples(subject: SampleSubject, key: str, host: str) -> list[list[float]]:
     return [[round(at.timestamp(), 1), used] for at, used in reversed(latest)]
 
 
-def _queue(limiter: ConcurrentOperationLimiter) -> list[dict[str, Any]]:
-    waiting = [candidate for source in _queue_sources for candidate in source()]
+def _queue(limiter: ConcurrentOperationLimiter, waiting: Sequence[Candidate]) -> list[dict[str, Any]]:
     why = limiter.waiting_reasons(waiting)
     shown = {candidate.key: candidate for candidate in waiting}
     return [

@@ -43,7 +43,7 @@ def _families(live: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _host(live["host"], live["pressure"])
     yield from _service(live)
     yield from _operations(live)
-    yield Metric("memory_queue_length", "gauge", "Operations that wait.", [({}, len(live["queue"]))])
+    yield Metric("memory_queue_length", "gauge", "Operations that wait.", [({}, live["queue_length"])])
     yield Metric("memory_incidents", "gauge", "Incidents on record, by kind.", _incident_counts())
     yield Metric("memory_layer_active", "gauge", "Enforcement layers this machine has.", _layers(live["layers"]))
 

@@ -62,6 +62,8 @@ class Registration:
         began = started(reading.pid) or 0.0
         with transaction.atomic():
             Host.objects.bulk_create([Host(name=settings.host_name)], ignore_conflicts=True)
+            if role == WORKER_ROLE:  # the host's row first, as the sampler does: in the other order they deadlock
+                Host.objects.filter(pk=settings.host_name).update(workers_seen=Now())
             row, _ = ServiceProcess.objects.update_or_create(
                 host_id=settings.host_name,
                 pid=reading.pid,

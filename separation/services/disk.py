@@ -26,8 +26,13 @@ def free_bytes(folder: Path | None = None) -> int:
 
 
 def is_short() -> bool:
-    """Whether so little is free that what is being written has to stop."""
+    """Whether so little is free that something of what is being written has to stop."""
     return free_bytes() < LEAST_FREE_BYTES
+
+
+def is_nearly_full() -> bool:
+    """Whether so little is free that all of it has to."""
+    return free_bytes() < LEAST_FREE_BYTES // 2
 
 
 def require_room(options: SeparationOptions, duration: float | None, folder: Path | None = None) -> None:

@@ -17,7 +17,7 @@ from separation import catalog, states
 from separation.errors import ReasonCode, ServiceError
 from separation.models import Attempt, SeparationJob
 from separation.options import SeparationOptions
-from separation.services import pace, publishing
+from separation.services import pace, publishing, stopping
 from separation.services.costs import KIND, guessed_seconds
 from separation.services.names import printable
 from separation.services.numbers import whole
@@ -42,6 +42,9 @@ def settle(job: SeparationJob, fence: Fence, outcome: Outcome, watch: AttemptWat
     """Bring the attempt to its end. Raises `FenceLostError` when the job is no longer this attempt's."""
     watch.require_fence()
     report = report_of(outcome, watch)
+    if outcome.reason is EndReason.KILLED and stopping.requested():  # who stops the service may signal the engine too
+        _settle_stopped(job, fence, StopCause.STOPPING, report)
+        return
     record_outcome(outcome, kind=KIND, key=str(job.pk), limit_bytes=job.limit_bytes)
     if watch.cause is not None and outcome.reason in (EndReason.CANCELLED, EndReason.HOST_OUT_OF_MEMORY):
         _settle_stopped(job, fence, watch.cause, report)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.core.files.storage import Storage
 from django.db import Error as DatabaseError
+from django.db import close_old_connections
 
 from separation import states
 from separation.errors import ReasonCode, ServiceError
@@ -44,6 +45,7 @@ def publish(
     stored: list[str] = []
     try:
         stems = [_store(storage, job, fence, folder, output, stored) for output in outputs]
+        close_old_connections()  # storing may have taken longer than an idle connection lives
         states.succeed(fence, stems=stems, result=_kept(result), report=report)
     except DatabaseError:
         raise

@@ -6,7 +6,10 @@ Owns one pass over each; `manage.py reap` repeats them. Each is safe to do twice
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 
 from django.db.models.functions import Now
 
@@ -51,8 +54,17 @@ def _lose(job: SeparationJob) -> bool:
 
 def sweep_staging() -> int:
     """Remove this host's folders of attempts that no longer run, and what those had put into storage."""
+    return _sweep(staging.abandoned())
+
+
+def sweep_forsaken(age: timedelta) -> int:
+    """Remove those of hosts that are gone, as far as nothing has touched them for `age`."""
+    return _sweep(staging.forsaken(age))
+
+
+def _sweep(found: Iterable[tuple[Fence, Path]]) -> int:
     swept = 0
-    for fence, folder in staging.abandoned():
+    for fence, folder in found:
         publishing.sweep(fence.job_id, fence.attempt)
         staging.remove(folder)
         swept += 1

@@ -22,6 +22,7 @@ from separation import tasks
 from separation.models import FINISHED, JobState, SeparationJob, Stem, Track
 from separation.services import storing
 from separation.services.numbers import number
+from separation.services.reaping import sweep_forsaken
 
 logger = logging.getLogger(__name__)
 BATCH = 200
@@ -35,6 +36,7 @@ class CleanupReport:
     tracks: int = 0
     stems: int = 0
     orphans: int = 0
+    folders: int = 0
     messages: int = 0
 
 
@@ -44,6 +46,7 @@ def clean_up() -> CleanupReport:
         tracks=delete_old_tracks(),
         stems=delete_old_stems(),
         orphans=sum(1 for _ in remove_orphans()),
+        folders=sweep_forsaken(ORPHAN_AGE),
         messages=tasks.forget_taken(),
     )
 

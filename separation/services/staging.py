@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,7 +31,7 @@ from separation.states import Fence
 
 
 def host_folder() -> Path:
-    """Where this host stages; another host's folder is its own reaper's to sweep."""
+    """Where this host stages; another host's folder is its own reaper's to sweep, or, if it is gone, `forsaken`'s."""
     return Path(settings.STAGING_DIR) / "jobs" / re.sub(r"[^\w.-]", "_", memory_settings().host_name)
 
 
@@ -130,13 +132,20 @@ def _fetch(track: Track, target: Path) -> Path:
     return target
 
 
-def abandoned() -> Iterator[tuple[Fence, Path]]:
-    """This host's folders whose attempt no longer runs."""
-    for job_folder in _folders(host_folder()):
+def abandoned(host: Path | None = None) -> Iterator[tuple[Fence, Path]]:
+    """Folders whose attempt no longer runs: this host's, or those in the folder of another."""
+    for job_folder in _folders(host or host_folder()):
         for folder in _folders(job_folder):
             fence = _fence(job_folder.name, folder.name)
             if fence is None or not _runs(fence):
                 yield fence or Fence(UUID(int=0), 0), folder
+
+
+def forsaken(age: timedelta) -> Iterator[tuple[Fence, Path]]:
+    """Such folders of any host, untouched for `age`: a host that comes back under another name leaves its own."""
+    before = time.time() - age.total_seconds()
+    for host in _folders(host_folder().parent):
+        yield from ((fence, folder) for fence, folder in abandoned(host) if folder.stat().st_mtime < before)
 
 
 def is_abandoned() -> bool:

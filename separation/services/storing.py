@@ -48,12 +48,15 @@ def store(storage: Storage, name: str, source: File) -> str:
         os.fsync(source.fileno())
         saved = storage.save(name, source)
     if isinstance(storage, FileSystemStorage):
-        _sync_folder(Path(storage.path(saved)).parent)
+        path = Path(storage.path(saved))
+        _sync(path)  # a copy of it, if it came from another file system
+        _sync(path.parent)
     return saved
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

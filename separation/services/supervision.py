@@ -173,10 +173,16 @@ class AttemptWatch:
             self._stop(StopCause.FENCE_LOST)
         elif found[2] is not None:
             self._stop(StopCause.CANCELLED)
-        elif self._disk_is_short():
+        elif self._disk_is_short() and (disk.is_nearly_full() or self._began_last_here()):
             self._stop(StopCause.DISK_FULL)
         elif self.cause is None:
             self._yield_to_pressure()
+
+    def _began_last_here(self) -> bool:
+        """Of the attempts on this host that still write: one makes room for the others, as under memory pressure."""
+        here = SeparationJob.objects.filter(pk=self.fence.job_id).values("host")
+        writing = SeparationJob.objects.filter(state=JobState.RUNNING, host__in=here).exclude(phase="publishing")
+        return writing.order_by("-started_at", "-id").values_list("pk", flat=True).first() == self.fence.job_id
 
     def _yield_to_pressure(self) -> None:
         victim = self._limiter.choose_victim()
@@ -206,7 +212,8 @@ class AttemptWatch:
         )
         if not held:
             self._stop(StopCause.FENCE_LOST)
-        elif not self._limiter.renew(self._reservation_id, observed_bytes=self._current_bytes):
+        # Its place stays taken until the worker is free again, also when the job is no longer this attempt's.
+        if not self._limiter.renew(self._reservation_id, observed_bytes=self._current_bytes):
             logger.warning("reservation was released while the job runs", extra=self._context())
 
     def _stop(self, cause: StopCause) -> None:

@@ -17,8 +17,10 @@ import psutil
 from django.db import Error as DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django_q.conf import Conf
 
 from memory.conf import memory_settings
+from memory.models import Reservation
 from memory.probes.tree import started
 from memory.registration import register_process
 from separation import tasks
@@ -103,7 +105,7 @@ class Watchdog:
     def _look(self, now: float) -> None:
         cluster = WorkerCluster.objects.filter(host=self.host).first()
         process = process_of(cluster)
-        if cluster is None or process is None:
+        if cluster is None or process is None or self._all_are_busy():
             self._asked = None
         elif self._asked is None or self._asked_whom != cluster.create_time:
             self._ask(cluster, now)
@@ -113,6 +115,10 @@ class Watchdog:
             self._ask(cluster, now)
         elif now >= self._ping_again:
             self._ping(now)
+
+    def _all_are_busy(self) -> bool:
+        """Whether every worker runs a job, by the leases: after a clock has jumped one more may than is meant to."""
+        return Reservation.objects.held().filter(host=self.host, heavy=True).count() >= Conf.WORKERS
 
     def _ask(self, cluster: WorkerCluster, now: float) -> None:
         WorkerCluster.objects.filter(pk=cluster.pk).update(pinged_at=Now())

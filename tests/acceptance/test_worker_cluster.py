@@ -117,6 +117,35 @@ def test_a_stopped_cluster_puts_its_job_back_and_leaves_no_process(
     assert_finished_with_nothing_stray(instance, key)
 
 
+def test_a_signal_to_every_process_of_the_service_puts_its_job_back_too(
+    instance: Instance, song: Path, cluster: subprocess.Popen[bytes], start_another: Callable[[], None]
+) -> None:
+    key = submitted_and_separating(instance, song)
+    family = family_of(cluster)
+    for process in [psutil.Process(cluster.pid), *family]:
+        if process.is_running():
+            process.terminate()
+    assert cluster.wait(timeout=15) == 0
+    assert gone(family)
+    assert instance.attempts(key) == [("requeued", "worker_stopped")]
+    incidents = "SELECT count(*) FROM memory_memoryincident WHERE kind = 'killed' AND operation_key = ?"
+    assert instance.query(incidents, key) == [(0,)]
+    start_another()
+    assert_finished_with_nothing_stray(instance, key)
+
+
+def test_a_signal_to_one_worker_stops_the_cluster_in_good_order(
+    instance: Instance, song: Path, cluster: subprocess.Popen[bytes], start_another: Callable[[], None]
+) -> None:
+    key = submitted_and_separating(instance, song)
+    ((worker,),) = instance.query("SELECT worker_pid FROM separation_attempt ORDER BY id DESC LIMIT 1")
+    psutil.Process(worker).terminate()
+    assert cluster.wait(timeout=15) == 0
+    assert instance.attempts(key) == [("requeued", "worker_stopped")]
+    start_another()
+    assert_finished_with_nothing_stray(instance, key)
+
+
 WATCH = """
 import time
 from separation.services.watchdog import Watchdog, process_of

@@ -11,6 +11,8 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -29,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **__: Any) -> None:
         watchdog.register()
         connections.close_all()  # what is forked must not share a connection
-        os.register_at_fork(after_in_child=_die_with_parent)
+        os.register_at_fork(before=partial(_heed_sigterm, os.getpid()), after_in_child=_die_with_parent)
         cluster = Cluster()
         stop_on(cluster, signal.SIGTERM, signal.SIGINT)
         cluster.start()
@@ -38,14 +40,33 @@ class Command(BaseCommand):
 
 
 def stop_on(cluster: Cluster, *signals: int) -> None:
-    """At these signals tell the workers to let go of their jobs, then stop the cluster as django-q2 does."""
+    """At these signals tell the workers to let go of their jobs, then, once, stop the cluster as django-q2 does."""
+    told: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         stopping.request()
-        cluster.sig_handler(signum, frame)
+        told.append(signum)
+        if len(told) == 1:
+            cluster.sig_handler(signum, frame)
 
     for number in signals:
         signal.signal(number, stop)
+
+
+def _heed_sigterm(main: int) -> None:
+    """Before a process of the cluster forks another: SIGTERM asks each of them for what it asks of `main`.
+
+    django-q2 leaves it at its default in all but the main process. A process manager that signals every process of a
+    service would end the workers in the middle of their jobs, and the main one would wait for them for ever.
+    """
+
+    def stop(*_: object) -> None:
+        if not stopping.requested():
+            stopping.request()
+            os.kill(main, signal.SIGTERM)
+
+    if os.getpid() != main and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _die_with_parent() -> None:

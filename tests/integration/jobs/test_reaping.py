@@ -1,6 +1,9 @@
 """What a worker, a cluster or a message that is lost leaves behind is put right, once."""
 
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
@@ -14,6 +17,7 @@ from separation.models import JobState, SeparationJob, Stem, WorkerCluster
 from separation.services import publishing, reap, staging
 from separation.services.housekeeping import database_time
 from separation.services.reaping import sweep_staging, wake_if_needed
+from separation.services.retention import ORPHAN_AGE, clean_up
 from separation.services.running import Claimed, JobRunner
 from separation.states import Fence
 
@@ -173,3 +177,22 @@ def test_the_databases_clock_is_the_one_that_its_rows_are_written_by() -> None:
     row = WorkerCluster.objects.create(host="here", pid=1, create_time=0.0)
     row.refresh_from_db()
     assert abs(database_time() - row.started_at.timestamp()) < 60
+
+
+def test_folders_of_a_host_that_came_back_under_another_name_go_in_the_end(
+    make_job: MakeJob, runner: JobRunner, settings: Any
+) -> None:
+    settings.HOST_NAME = "container-1"
+    make_job()
+    claimed = runner.claim()
+    assert claimed is not None
+    folder = staging.folder_of(claimed.fence)
+    (folder / "out").mkdir(parents=True)
+    SeparationJob.objects.update(lease_expires_at=states.from_now(-1))
+    Reservation.objects.update(expires_at=states.from_now(-1))
+    settings.HOST_NAME = "container-2"
+    reap()
+    assert (sweep_staging(), clean_up().folders, folder.exists()) == (0, 0, True)
+    long_ago = time.time() - 2 * ORPHAN_AGE.total_seconds()
+    os.utime(folder, (long_ago, long_ago))
+    assert (clean_up().folders, folder.exists()) == (1, False)

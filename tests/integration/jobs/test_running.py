@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from memory.models import MemoryIncident, Reservation
 from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
-from separation.services import cancel, costs, delete_job, disk, reap, retry, stopping
+from separation.services import cancel, costs, delete_job, disk, reap, retry, staging, stopping
 from separation.services.reaping import sweep_staging
 from separation.services.running import JobRunner
 from separation.services.submission import parse_options
@@ -384,6 +386,68 @@ def test_a_job_whose_options_are_no_longer_valid_fails_with_that_reason(make_job
     runner.run_all()
     job.refresh_from_db()
     assert (job.state, job.reason) == (JobState.FAILED, "invalid_option")
+
+
+def test_a_disk_that_runs_short_ends_one_job_and_leaves_the_others(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = make_job("sleep"), make_job("sleep")
+    threads = [in_background(JobRunner(engine=STUB).run_all) for _ in range(2)]
+    wait_for(lambda: separating(first) and separating(last))
+    SeparationJob.objects.filter(pk=last.pk).update(started_at=states.from_now(1))
+    folders = staging.host_folder()
+
+    def free(_folder: object = None) -> int:
+        return disk.LEAST_FREE_BYTES * (4 if len(list(folders.glob("*/1"))) < 2 else 0.9)  # type: ignore[return-value]
+
+    monkeypatch.setattr(disk, "free_bytes", free)
+    wait_for(lambda: SeparationJob.objects.filter(pk=last.pk, state=JobState.FAILED, reason="disk_full").exists())
+    time.sleep(1.5)  # several looks at the disk
+    first.refresh_from_db()
+    assert first.state == JobState.RUNNING
+    cancel(first)
+    for thread in threads:
+        thread.join(timeout=60)
+
+
+def test_a_worker_that_still_stores_the_stems_of_a_deleted_job_keeps_its_place(
+    make_job: MakeJob, runner: JobRunner, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOB_LEASE_SECONDS, settings.MAX_CONCURRENT_OPERATIONS = 1.5, 1
+    job, save, storing, let_go = make_job(stems=["bass"]), default_storage.save, Event(), Event()
+
+    def slow(name: str, content: Any, **more: Any) -> str:
+        storing.set()
+        let_go.wait(20)
+        return save(name, content, **more)
+
+    monkeypatch.setattr(default_storage, "save", slow)
+    thread = in_background(runner.run_all)
+    assert storing.wait(20)
+    make_job()
+    delete_job(job)
+    time.sleep(3)  # twice the lease
+    second = JobRunner(engine=STUB).claim()
+    let_go.set()
+    thread.join(timeout=60)
+    assert second is None
+
+
+def test_a_database_that_was_restarted_while_stems_were_stored_is_asked_anew(
+    make_job: MakeJob, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, save = make_job(stems=["bass"]), default_storage.save
+
+    def restarted(name: str, content: Any, **more: Any) -> str:
+        connection.health_check_enabled = connection.health_check_done = True  # as it is for PostgreSQL
+        monkeypatch.setattr(connection, "is_usable", lambda: False)
+        connection.connection.close()
+        return save(name, content, **more)
+
+    monkeypatch.setattr(default_storage, "save", restarted)
+    runner.run_all()
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
 
 
 def test_a_database_that_fails_at_the_last_step_loses_neither_job_nor_files(

@@ -11,6 +11,7 @@ from django.db import OperationalError
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
+from memory.limiter import ConcurrentOperationLimiter
 from memory.probes.tree import started
 from separation import states, tasks
 from separation.broker import HostBroker, host_key
@@ -60,6 +61,21 @@ def test_a_ping_that_is_not_answered_is_sent_again_since_it_may_be_lost() -> Non
     looks(dog, clock, 10, 21, 22)
     row.refresh_from_db()
     assert (sent, row.pinged_at) == ([0, 21], asked)
+
+
+def test_a_cluster_whose_workers_all_run_jobs_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "WORKERS", 2)
+    row, sent, clock = cluster(), list[str](), Clock()
+    held = [
+        ConcurrentOperationLimiter(host="here").reserve(kind="separate", key=key, bytes=1, lease_seconds=60, limit=1)
+        for key in ("a", "b")
+    ]
+    dog = Watchdog(host="here", patience=90, send_ping=sent.append, clock=clock)
+    looks(dog, clock, 0, 40, 80, 91)
+    assert (sent, process_of(row) is not None) == ([], True)
+    ConcurrentOperationLimiter(host="here").release(held[0].pk)
+    looks(dog, clock, 92)
+    assert sent == ["here"]
 
 
 class Outage:

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from memory.conf import MIB, MemorySettings
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
-from memory.models import Host, Reservation, UsageSample
+from memory.models import Host, IncidentKind, MemoryIncident, Reservation, UsageSample
 from memory.pressure import SILENT_AFTER
 from memory.queueing import Candidate
 from tests.unit.memory_admission.builders import FakeProbe, candidate, memory, probe
@@ -145,6 +145,16 @@ def test_expire_releases_what_lost_holders_hold_once() -> None:
     lapse(first)
     assert (subject.expire(), subject.expire()) == (1, 0)
     assert Reservation.objects.get(pk=first.pk).expired
+
+
+def test_a_lost_holder_is_an_incident() -> None:
+    subject = limiter()
+    first = claim(subject, candidate("a", 10))
+    assert first is not None
+    lapse(first)
+    subject.expire()
+    incident = MemoryIncident.objects.get()
+    assert (incident.kind, incident.operation_key, incident.host_id) == (IncidentKind.LEASE_LOST, "a", first.host_id)
 
 
 def test_releasing_twice_keeps_the_first_release() -> None:

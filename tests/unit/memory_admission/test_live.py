@@ -60,7 +60,7 @@ def outcome(reason: EndReason) -> Outcome:
 
 def test_it_is_json_and_has_every_part() -> None:
     picture = json.loads(json.dumps(live_snapshot()))
-    parts = "at host pressure settings hosts processes operations queue incidents layers estimates"
+    parts = "at host pressure settings hosts processes operations queue queue_length incidents layers estimates"
     assert set(picture) == set(parts.split())
 
 
@@ -199,6 +199,13 @@ def test_every_sample_line_is_well_formed(running: Reservation) -> None:
     lines = render().splitlines()
     assert lines
     assert [line for line in lines if not line.startswith("# ") and not sample.match(line)] == []
+
+
+def test_the_length_of_the_queue_counts_more_than_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [Candidate(str(number), 1, waiting_since=EPOCH) for number in range(live.SHOWN_WAITING + 10)]
+    monkeypatch.setattr(live, "_queue_sources", [lambda: waiting])
+    assert len(live_snapshot()["queue"]) == live.SHOWN_WAITING
+    assert f"memory_queue_length {len(waiting)}" in render().splitlines()
 
 
 def test_labels_are_escaped() -> None:

@@ -1,6 +1,7 @@
 """History: taken when due, of what lives, thinned out as it ages."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -185,6 +188,15 @@ def test_a_process_registers_itself_once_per_interval(settings: Settings) -> Non
     row = ServiceProcess.objects.get()
     assert (row.role, row.pid, row.accepting) == ("web", os.getpid(), True)
     assert row.rss_bytes > MIB
+
+
+def test_a_worker_takes_its_hosts_row_before_its_own_as_the_sampler_does(host: Host) -> None:
+    registration = Registration()
+    ServiceProcess.objects.create(host=host, role=WORKER_ROLE, pid=os.getpid())
+    with CaptureQueriesContext(connection) as asked:
+        assert registration.report(WORKER_ROLE)
+    touched = re.findall(r'UPDATE "(memory_\w+)"', " ".join(query["sql"] for query in asked.captured_queries))
+    assert touched[:2] == ["memory_host", "memory_serviceprocess"]
 
 
 def test_a_registered_process_survives_the_next_sample() -> None:
