@@ -1,6 +1,8 @@
 """A track whose bytes tell the stand-in engine what to do, and a runner that uses it."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.db import connection
 
 from memory.limiter import ConcurrentOperationLimiter
 from separation import catalog
@@ -103,3 +106,22 @@ def stored(prefix: str = "stems") -> list[str]:
     """Every file in storage below `prefix`."""
     root = Path(django_settings.MEDIA_ROOT)
     return sorted(str(path.relative_to(root)) for path in (root / prefix).rglob("*") if path.is_file())
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
