@@ -62,14 +62,19 @@ class Registration:
         began = started(reading.pid) or 0.0
         with transaction.atomic():
             Host.objects.bulk_create([Host(name=settings.host_name)], ignore_conflicts=True)
-            if role == WORKER_ROLE:  # the host's row first, as the sampler does: in the other order they deadlock
-                Host.objects.filter(pk=settings.host_name).update(workers_seen=Now())
+            note_worker(role, settings.host_name)  # the host's row first, as the sampler has it: else they deadlock
             row, _ = ServiceProcess.objects.update_or_create(
                 host_id=settings.host_name,
                 pid=reading.pid,
                 defaults={"role": role, "accepting": acceptance.ok, "reason": acceptance.reason[:255]},
             )
             note_usage(row, began, reading.rss, settings)
+
+
+def note_worker(role: str, host: str) -> None:
+    """The host has workers, if this is the role of one."""
+    if role == WORKER_ROLE:
+        Host.objects.filter(pk=host).update(workers_seen=Now())
 
 
 def note_usage(row: ServiceProcess, began: float, rss: int, settings: MemorySettings) -> None:
@@ -83,8 +88,6 @@ def note_usage(row: ServiceProcess, began: float, rss: int, settings: MemorySett
         peak_bytes=Greatest(F("peak_bytes"), rss) if same else rss,
         last_seen=Now(),
     )
-    if row.role == WORKER_ROLE:
-        Host.objects.filter(pk=row.host_id).update(workers_seen=Now())
     for threshold, kind in (
         (settings.memory_limit, IncidentKind.SERVICE_LIMIT),
         (settings.memory_warning_threshold, IncidentKind.SERVICE_WARNING),

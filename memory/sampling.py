@@ -27,7 +27,7 @@ from memory.monitor import MemoryMonitor
 from memory.probes.host import HostReading
 from memory.probes.tree import started
 from memory.queueing import light_share
-from memory.registration import note_usage
+from memory.registration import note_usage, note_worker
 from memory.retries import atomically
 
 THIN_EVERY_SECONDS = 300.0
@@ -96,6 +96,7 @@ def _sample_processes(host: str) -> None:
         if rss is None:
             row.delete()
             continue
+        note_worker(row.role, host)
         note_usage(row, row.kernel_start, rss, settings)
         UsageSample.objects.create(
             host_id=host, subject=SampleSubject.PROCESS, subject_key=f"{row.role}:{row.pid}", bytes=rss

@@ -145,7 +145,15 @@ def forsaken(age: timedelta) -> Iterator[tuple[Fence, Path]]:
     """Such folders of any host, untouched for `age`: a host that comes back under another name leaves its own."""
     before = time.time() - age.total_seconds()
     for host in _folders(host_folder().parent):
-        yield from ((fence, folder) for fence, folder in abandoned(host) if folder.stat().st_mtime < before)
+        yield from ((fence, folder) for fence, folder in abandoned(host) if _touched(folder) < before)
+
+
+def _touched(folder: Path) -> float:
+    """When an entry of it last came or went, seconds; now, if its own reaper has just removed it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def is_abandoned() -> bool:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.site import Site, write_song
 
@@ -87,6 +90,25 @@ def log_in(page: Page, site: Site) -> Page:
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"{site.url}/")
     return page
+
+
+def let_in(page: Page, server: LiveServer, user: User) -> Page:
+    """Log in where the server runs in the test's process: without the form."""
+    client = Client()
+    client.force_login(user)
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": server.url}
+    page.context.add_cookies([cookie])  # type: ignore[list-item]
+    return page
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[None]:
+    """Playwright's loop runs in this thread, Django's calls do not; a busy machine may take its time."""
+    expect.set_options(timeout=20_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

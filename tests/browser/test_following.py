@@ -6,12 +6,10 @@ The server runs in the test's process and no engine does: states are set in the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Page, Request, Route, expect
 from pytest_django.live_server_helper import LiveServer
@@ -19,20 +17,14 @@ from pytest_django.live_server_helper import LiveServer
 from separation import catalog
 from separation.models import JobState, SeparationJob, Track
 from separation.services.submission import parse_options
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, let_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("patient"),
+]
 A_PAGE = 25
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> Iterator[None]:
-    """Playwright's loop runs in this thread, Django's calls do not; a busy machine may take its time."""
-    expect.set_options(timeout=20_000)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
@@ -43,12 +35,7 @@ def musician(db: None) -> User:
 @pytest.fixture
 def page(open_page: OpenPage, live_server: LiveServer, musician: User) -> Page:
     """A page of the musician who is logged in; addresses are relative to the server's."""
-    client = Client()
-    client.force_login(musician)
-    page = open_page(base_url=live_server.url)
-    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
-    page.context.add_cookies([cookie])  # type: ignore[list-item]
-    return page
+    return let_in(open_page(base_url=live_server.url), live_server, musician)
 
 
 def make_job(owner: User, state: str = JobState.QUEUED, name: str = "Song.wav") -> SeparationJob:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
-from django.test import Client
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -21,31 +20,20 @@ from memory.models import Host, IncidentKind, Reservation, ServiceProcess
 from memory.queueing import Candidate
 from memory.sampling import sample_host_and_processes
 from tests.acceptance.instance import engines_below, wait_for
-from tests.browser.conftest import OpenPage, log_in
+from tests.browser.conftest import OpenPage, let_in, log_in
 from tests.browser.site import ROOT, Site, write_song
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> Iterator[None]:
-    """Playwright's loop runs in this thread, Django's calls do not; a busy machine may take its time."""
-    expect.set_options(timeout=20_000)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
-    expect.set_options(timeout=5_000)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("patient"),
+]
 
 
 @pytest.fixture
 def page(open_page: OpenPage, live_server: LiveServer, admin_user: User) -> Page:
     """A page of an administrator who is logged in."""
-    client = Client()
-    client.force_login(admin_user)
-    page = open_page(viewport={"width": 1100, "height": 1200})
-    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
-    page.context.add_cookies([cookie])  # type: ignore[list-item]
-    return page
+    return let_in(open_page(viewport={"width": 1100, "height": 1200}), live_server, admin_user)
 
 
 @pytest.fixture
