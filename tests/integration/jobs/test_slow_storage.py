@@ -67,8 +67,9 @@ def test_a_worker_that_still_stores_the_stems_of_a_deleted_job_keeps_its_place(
     job, save, storing, let_go = make_job(stems=["bass"]), default_storage.save, Event(), Event()
 
     def slow(name: str, content: Any, **more: Any) -> str:
-        storing.set()
-        let_go.wait(20)
+        if name.startswith("stems/"):  # the second job's track is not held up
+            storing.set()
+            let_go.wait(60)
         return save(name, content, **more)
 
     monkeypatch.setattr(default_storage, "save", slow)
@@ -81,6 +82,7 @@ def test_a_worker_that_still_stores_the_stems_of_a_deleted_job_keeps_its_place(
     let_go.set()
     thread.join(timeout=60)
     assert second is None
+    assert not SeparationJob.objects.filter(pk=job.pk).exists()
 
 
 def test_a_database_that_was_restarted_while_stems_were_stored_is_asked_anew(
