@@ -1,8 +1,8 @@
 """The kernel's wall around one operation, where it can be had without privileges.
 
-Two kinds: a cgroup v2 child below a group that was delegated to this service (systemd's `Delegate=yes` with
-`DelegateSubgroup=`, or a container whose first process lives in a sub-group), and a transient scope of the
-user's systemd. The supervisor works without either; a wall makes overshoot impossible instead of short.
+Two kinds: a cgroup v2 child below a group that was delegated to this service (systemd's `Delegate=yes`, or a
+container that may write its own hierarchy), and a transient scope of the user's systemd. The supervisor works
+without either; a wall makes overshoot impossible instead of short.
 """
 
 import contextlib
@@ -13,11 +13,13 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
+
+import psutil
 
 from memory.policy import KILL_FRACTION
 from memory.probes.cgroups import Hierarchy, hierarchies, is_writable
@@ -154,6 +156,41 @@ def build_wall(
 
 
 # --- finding what the machine offers
+
+
+def step_down(root: Path = Path("/"), pids: Sequence[int] | None = None) -> Path | None:
+    """Moves this process, and those above it in the same group, from the top of a delegated group into one below.
+
+    The kernel limits no group beside processes ("no internal processes", cgroup-v2.rst), and systemd without
+    `DelegateSubgroup=` and containers start a service at the top. Called once, by what starts a service. Returns the
+    group entered; None where nothing was delegated, or the service is below the top already.
+    """
+    for hierarchy in hierarchies(root):
+        if hierarchy.version == 2 and _is_delegated(hierarchy.own, hierarchy) and _has_memory(hierarchy.own):
+            with contextlib.suppress(OSError):
+                return _enter_below(hierarchy.own, _line_of_descent() if pids is None else pids)
+    return None
+
+
+def _has_memory(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return "memory" in (folder / "cgroup.controllers").read_text().split()
+    return False
+
+
+def _enter_below(top: Path, pids: Iterable[int]) -> Path:
+    below = top / "main"
+    below.mkdir(exist_ok=True)
+    members = (top / "cgroup.procs").read_text().split()
+    for pid in pids:
+        if str(pid) in members:
+            (below / "cgroup.procs").write_text(str(pid))
+    return below
+
+
+def _line_of_descent() -> list[int]:
+    """This process and all above it: a shell or `make` that started it would keep the top group from having limits."""
+    return [os.getpid(), *(parent.pid for parent in psutil.Process().parents())]
 
 
 @functools.cache

@@ -14,6 +14,8 @@ import django
 from django.conf import settings
 from django.core.management import call_command
 
+from memory.walls import step_down
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,6 +26,7 @@ def main() -> None:
     call_command("check", fail_level="ERROR")
     require_free_port(settings.HOST, int(settings.PORT))
     prepare()
+    step_down()
     become_process_manager()
 
 

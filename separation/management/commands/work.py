@@ -20,6 +20,7 @@ from django.core.management.base import BaseCommand
 from django.db import connections
 from django_q.cluster import Cluster
 
+from memory.walls import step_down
 from separation.services import stopping, watchdog
 
 PR_SET_PDEATHSIG = 1
@@ -29,6 +30,7 @@ class Command(BaseCommand):
     help = "Runs this host's worker cluster until it is told to stop."
 
     def handle(self, *_: Any, **__: Any) -> None:
+        step_down()
         watchdog.register()
         connections.close_all()  # what is forked must not share a connection
         os.register_at_fork(before=partial(_heed_sigterm, os.getpid()), after_in_child=_die_with_parent)

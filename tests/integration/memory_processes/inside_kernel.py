@@ -1,7 +1,7 @@
 """The first process of a kernel of our own: makes its memory run out in several ways and prints how each ended.
 
-Started by test_kernel.py as `init` on a read-only view of this machine's files. Each result is one line,
-`RESULT {"case": ..., ...}`; then the kernel is switched off.
+Started by test_kernel.py as `init`, with what initramfs.py packed. Each result is one line,
+`RESULT {"case": ..., ...}`; then the machine is started anew, at which the emulator ends.
 """
 
 import ctypes
@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-GROUPS = Path("/sys/fs/cgroup")
-POWER_OFF = 0x4321FEDC  # reboot(2), LINUX_REBOOT_CMD_POWER_OFF
+TOP = Path("/sys/fs/cgroup")
+GROUPS = TOP / "system.slice/stems.service"
+RESTART = 0x01234567  # reboot(2), LINUX_REBOOT_CMD_RESTART
 FILLS = "held = []\nwhile True: held.append(b'x' * (2 << 20))"
 FORKS = """
 import os, time
@@ -41,9 +42,10 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     mount("proc", "/proc")
     mount("sysfs", "/sys")
-    mount("cgroup2", str(GROUPS))
+    mount("cgroup2", str(TOP))
+    enter_a_delegated_group()
     say("group_before", **found_group())
-    leave_the_top_group()
+    step_down()
     say("group", **found_group())
     say("host", **host())
     say("wall", **run(FILLS, limit_mb=400, wall_mb=24))
@@ -63,10 +65,19 @@ def say(case: str, **facts: object) -> None:
     print("RESULT", json.dumps({"case": case, **facts}), flush=True)
 
 
-def leave_the_top_group() -> None:
-    """As a container's entry point does that hands the groups below its own to what it starts."""
-    (GROUPS / "main").mkdir()
-    (GROUPS / "main/cgroup.procs").write_text("0")
+def enter_a_delegated_group() -> None:
+    """As systemd starts a service that has `Delegate=yes`."""
+    GROUPS.mkdir(parents=True)
+    for above in (TOP, GROUPS.parent):
+        (above / "cgroup.subtree_control").write_text("+memory")
+    os.setxattr(GROUPS, "trusted.delegate", b"1")
+    (GROUPS / "cgroup.procs").write_text("0")
+
+
+def step_down() -> None:
+    from memory.walls import step_down
+
+    step_down()
 
 
 def found_group() -> dict[str, object]:
@@ -120,4 +131,4 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        ctypes.CDLL(None).reboot(POWER_OFF)
+        ctypes.CDLL(None).reboot(RESTART)

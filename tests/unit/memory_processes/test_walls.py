@@ -16,6 +16,7 @@ from memory.walls import (
     find_delegated_group,
     find_scope_manager,
     open_wall,
+    step_down,
 )
 from tests.unit.memory_processes import trees
 from tests.unit.memory_processes.trees import below_the_user_s_systemd, logged_in, write
@@ -62,6 +63,60 @@ def test_a_group_marked_as_delegated_is_used(tmp_path: Path) -> None:
 def test_the_own_group_at_the_top_has_nothing_above_it(tmp_path: Path) -> None:
     delegated(tmp_path, own="/")
     assert find_delegated_group(tmp_path) is None
+
+
+def service_at(root: Path, own: str, *, controllers: str = "cpu memory pids") -> Path:
+    """A service whose processes 7 and 8 are in the group `own` itself, beside a stranger. Returns that group."""
+    write(root, {"proc/self/cgroup": f"0::{own}\n", "proc/self/mountinfo": trees.MOUNTINFO_V2})
+    group = root / "sys/fs/cgroup" / own.strip("/")
+    write(group, {"cgroup.controllers": controllers, "cgroup.subtree_control": "", "cgroup.procs": "1\n7\n8\n"})
+    return write(group, {"main/cgroup.procs": ""})
+
+
+def entered(group: Path) -> str:
+    """The last process that was moved: a write to the file in a test replaces what was written before."""
+    return (group / "main/cgroup.procs").read_text()
+
+
+@pytest.mark.parametrize("pid", [7, 8])
+def test_a_service_at_the_top_of_its_container_steps_into_a_group_below(tmp_path: Path, pid: int) -> None:
+    group = service_at(tmp_path, "/")
+    assert step_down(tmp_path, [pid]) == group / "main"
+    assert entered(group) == str(pid)
+
+
+def test_a_process_that_is_not_in_the_group_is_not_moved(tmp_path: Path) -> None:
+    group = service_at(tmp_path, "/")
+    step_down(tmp_path, [7, 9])
+    assert entered(group) == "7"
+
+
+def test_a_service_steps_down_in_a_group_that_systemd_marked(tmp_path: Path) -> None:
+    group = service_at(tmp_path, "/stems.service")
+    try:
+        os.setxattr(group, "user.delegate", b"1")
+    except OSError:
+        os.setxattr(group, "trusted.delegate", b"1")
+    assert step_down(tmp_path, [7]) == group / "main"
+
+
+def test_a_service_whose_group_nobody_delegated_stays_in_it(tmp_path: Path) -> None:
+    group = service_at(tmp_path, "/system.slice/stems.service")
+    assert step_down(tmp_path, [7]) is None
+    assert entered(group) == ""
+
+
+def test_a_service_stays_where_the_memory_controller_is_elsewhere(tmp_path: Path) -> None:
+    group = service_at(tmp_path, "/", controllers="cpu pids")
+    assert step_down(tmp_path, [7]) is None
+    assert entered(group) == ""
+
+
+def test_a_service_whose_group_refuses_starts_all_the_same(tmp_path: Path) -> None:
+    group = service_at(tmp_path, "/")
+    (group / "main/cgroup.procs").unlink()
+    (group / "main/cgroup.procs").mkdir()
+    assert step_down(tmp_path, [7]) is None
 
 
 def test_a_wall_has_its_limit_no_swap_and_falls_as_a_whole(tmp_path: Path) -> None:
