@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import psutil
@@ -17,9 +18,8 @@ def source(make, ffmpeg):
 
 
 def held():
-    """What a process has open: children, descriptors, threads."""
-    own = psutil.Process()
-    return len(own.children()), own.num_fds(), threading.active_count()
+    """What this process has open: children, descriptors, threads. Others' may end meanwhile."""
+    return {*psutil.Process().children(), *os.listdir("/proc/self/fd"), *threading.enumerate()}
 
 
 def all_of(decoder):
@@ -40,7 +40,7 @@ def test_a_decoder_leaves_nothing_open_wherever_it_is_left(source, read_ahead, t
     before = held()
     with Decoder(source, read_ahead=read_ahead) as decoder:
         take(decoder)
-    assert held() == before
+    assert held() <= before
 
 
 @pytest.mark.parametrize("read_ahead", [0, 2])
@@ -49,4 +49,4 @@ def test_a_decoder_leaves_nothing_open_after_an_error(source, read_ahead):
     with pytest.raises(RuntimeError), Decoder(source, read_ahead=read_ahead) as decoder:
         for _ in decoder:
             raise RuntimeError
-    assert held() == before
+    assert held() <= before

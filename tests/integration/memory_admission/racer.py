@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-JOBS = 60
+JOBS = 30
 MB = 1024**2
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,4 +73,6 @@ if __name__ == "__main__":
     import django
 
     django.setup()
+    print("ready", flush=True)
+    sys.stdin.readline()  # all begin together
     race(Path(sys.argv[1]), int(sys.argv[2]))

@@ -69,29 +69,37 @@ def environment(tmp_path: Path, database: str) -> dict[str, str]:
     }
 
 
-def run_race(tmp_path: Path, database: str) -> list[tuple[str, str, int]]:
+def run_race(tmp_path: Path, database: str) -> list[tuple[str, str, int, int]]:
     """The ledger's lines; fails if a racer does, with what it wrote."""
     env, ledger = environment(tmp_path, database), tmp_path / "ledger"
     subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "memory", "-v0"], env=env, check=True, timeout=60)
     command = [sys.executable, racer.__file__, str(ledger)]
-    racers = [subprocess.Popen([*command, str(n)], env=env, stderr=subprocess.PIPE, text=True) for n in range(RACERS)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    racers = [subprocess.Popen([*command, str(n)], env=env, **pipes) for n in range(RACERS)]  # type: ignore[call-overload]
+    assert [process.stdout.readline() for process in racers] == ["ready\n"] * RACERS
+    for process in racers:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     errors = [process.communicate(timeout=120)[1] for process in racers]
     assert [process.returncode for process in racers] == [0] * RACERS, "\n".join(errors)
     assert not [error for error in errors if "locked" in error]
-    return [(change, key, size) for change, key, size, _ in map(json.loads, ledger.read_text().splitlines())]
+    return [tuple(json.loads(line)) for line in ledger.read_text().splitlines()]
 
 
-def check(entries: list[tuple[str, str, int]]) -> None:
+def check(entries: list[tuple[str, str, int, int]]) -> None:
     held: dict[str, int] = {}
-    for change, key, size in entries:
+    most = 0
+    for change, key, size, _ in entries:
         if change == "-":
             del held[key]
             continue
         assert key not in held
         held[key] = size
+        most = max(most, len(held))
         assert len(held) <= PLACES
         assert sum(held.values()) <= (BUDGET_MB - 192) * 1024**2
-    assert sorted(key for change, key, _ in entries if change == "+") == sorted(f"job-{n}" for n in range(racer.JOBS))
+    assert sorted(key for change, key, *_ in entries if change == "+") == sorted(f"job-{n}" for n in range(racer.JOBS))
+    assert most > 1 and len({process for *_, process in entries}) > 1  # it was a race
 
 
 def test_six_processes_on_sqlite_never_oversubscribe(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from memory.processes import EndReason, OperationLimits, Outcome, ProcessResourceManager
+from memory.processes import EndReason, OperationLimits, Outcome, ProcessResourceManager, TreeSample
 from memory.quantities import MIB
 from tests.integration.memory_processes import children
-from tests.integration.memory_processes.conftest import Lab, environment, pids, wait_for
+from tests.integration.memory_processes.conftest import Lab, environment, pids
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,20 +62,20 @@ def test_nobody_outlives_a_supervisor_that_is_killed(lab: Lab, number: int, read
         assert len(lab.alive()) == 7  # supervisor, guardian, program, daemon, three forks
         supervisor.send_signal(number)
         supervisor.wait()
-        assert lab.wait_until_gone(2.0) == []
+        assert lab.wait_until_gone(10.0) == []
 
 
 def test_nobody_outlives_a_guardian_that_is_killed(lab: Lab) -> None:
-    def kill_guardian(_line: str) -> None:
-        [guardian] = [pid for pid in lab.alive() if _parent(pid) == os.getpid()]
-        wait_for(lambda: sampled.is_set())
-        os.kill(guardian, signal.SIGKILL)
+    """Once the supervisor has heard of all its members: guardian's child and daemon."""
+    samples: list[TreeSample] = []
 
-    sampled = threading.Event()
-    code = (
-        children.DAEMON + 'daemon(lambda: time.sleep(60))\ntime.sleep(0.3)\nprint("ready", flush=True)\ntime.sleep(60)'
-    )
-    outcome = lab.run(code, on_line=kill_guardian, on_sample=lambda _sample: sampled.set())
+    def kill_guardian() -> None:
+        if samples and samples[-1].processes == 2:
+            [guardian] = [pid for pid in lab.alive() if _parent(pid) == os.getpid()]
+            os.kill(guardian, signal.SIGKILL)
+
+    code = children.DAEMON + "daemon(lambda: time.sleep(60))\ntime.sleep(60)"
+    outcome = lab.run(code, on_sample=samples.append, should_stop=kill_guardian, wall_seconds=30)
     assert outcome.reason is EndReason.KILLED
     assert lab.alive() == []
 
@@ -109,8 +109,8 @@ def test_many_threads_run_at_once_and_leave_no_descriptor_and_no_zombie(lab: Lab
     for thread in threads:
         thread.join()
     assert [outcome.reason for outcome in outcomes] == [EndReason.COMPLETED] * 16
-    assert _descriptors() == before
-    assert _children() == children_before
+    assert _descriptors() <= before
+    assert _children() <= children_before
 
 
 def test_a_failed_start_leaves_no_descriptor(manager: ProcessResourceManager) -> None:
@@ -118,7 +118,7 @@ def test_a_failed_start_leaves_no_descriptor(manager: ProcessResourceManager) ->
     outcome = manager.run(["/nonexistent/program"], limits=OperationLimits(64 * MIB), label="test")
     assert outcome.reason is EndReason.FAILED
     assert "/nonexistent/program: No such file" in outcome.message
-    assert _descriptors() == before
+    assert _descriptors() <= before
 
 
 def test_a_missing_working_folder_is_a_failed_start(manager: ProcessResourceManager) -> None:
@@ -155,8 +155,8 @@ def _raise(_line: str) -> None:
     raise LookupError("the caller's own trouble")
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
 
 
 def _parent(pid: int) -> int:
@@ -177,12 +177,17 @@ def test_the_program_knows_its_environment_and_folder(lab: Lab, tmp_path: Path) 
     assert environment(int(lines[1])) == b""
 
 
-def test_a_process_that_keeps_forking_and_ending_itself_does_not_get_away(lab: Lab) -> None:
-    """No look at the tree can be trusted here: whoever it finds has ended by the time a signal is sent."""
-    code = "import os, time\nif os.fork() == 0:\n while True:\n  if os.fork(): os._exit(0)\ntime.sleep(0.3)"
+def test_a_process_that_keeps_forking_and_ending_itself_does_not_get_away(lab: Lab, tmp_path: Path) -> None:
+    """No look at the tree can be trusted here, the test's own neither: whoever it finds has ended by the time that a
+    signal is sent. A named pipe tells: it ends once nobody holds it open any more."""
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    code = f"import os, time\nos.write(os.open({str(tmp_path / 'pipe')!r}, os.O_WRONLY), b'held')\n"
+    code += "if os.fork() == 0:\n while True:\n  if os.fork(): os._exit(0)\ntime.sleep(0.3)"
     assert lab.run(code).reason is EndReason.COMPLETED
-    assert lab.alive() == []
-    assert lab.wait_until_gone(0.2) == []
+    assert os.read(pipe, 9) == b"held"
+    assert os.read(pipe, 9) == b""  # with a holder left it would raise BlockingIOError
+    os.close(pipe)
 
 
 def test_a_fork_bomb_is_put_out(lab: Lab) -> None:

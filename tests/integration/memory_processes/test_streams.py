@@ -58,8 +58,13 @@ def test_a_program_that_reads_finds_its_input_empty(lab: Lab) -> None:
 
 def test_samples_arrive_while_it_runs(lab: Lab) -> None:
     samples: list[TreeSample] = []
-    lab.run("held = b'x' * (50 << 20)\nimport time; time.sleep(0.5)", on_sample=samples.append)
-    assert len(samples) >= 3
+    lab.run(
+        "held = b'x' * (50 << 20)\nimport time; time.sleep(60)",
+        on_sample=samples.append,
+        should_stop=lambda: EndReason.CANCELLED if len(samples) >= 5 else None,
+        wall_seconds=30,
+    )
+    assert len(samples) >= 5
     assert max(sample.rss_bytes for sample in samples) > 50 * MIB
     assert max(sample.processes for sample in samples) == 1
     assert samples[-1].at <= time.monotonic()

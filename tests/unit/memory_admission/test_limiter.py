@@ -282,6 +282,7 @@ def test_an_error_in_the_holder_undoes_the_reservation() -> None:
 
     with pytest.raises(OperationalError, match="songs"):
         limiter().claim([candidate("a", 10)], kind="separate", lease_seconds=60, on_admit=fail)
+    assert not Reservation.objects.exists()
 
 
 def test_a_database_that_stays_busy_admits_nothing_and_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

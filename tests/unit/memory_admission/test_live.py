@@ -21,7 +21,7 @@ from memory.models import Host, IncidentKind, MemoryIncident, Reservation, Servi
 from memory.processes import EndReason, Outcome
 from memory.queueing import Candidate
 from memory.text import bar, describe
-from tests.unit.memory_admission.builders import EPOCH
+from tests.unit.memory_admission.builders import EPOCH, probe
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.unit.memory_admission.urls")]
 
@@ -33,7 +33,7 @@ def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def running() -> Reservation:
-    limiter = ConcurrentOperationLimiter()
+    limiter = ConcurrentOperationLimiter(probe=probe())  # however little memory this machine has left
     reservation = limiter.reserve(
         kind="separate", key="song", bytes=200 * MIB, lease_seconds=60, label="Song one", limit=400 * MIB
     )

@@ -21,7 +21,6 @@ class Job:
     mb: int
     owner: str
     priority: int
-    really_mb: int
 
     def candidate(self, key: str) -> Candidate:
         since = EPOCH + timedelta(seconds=self.arrives)
@@ -35,7 +34,6 @@ jobs = st.builds(
     mb=st.integers(1, 2200),
     owner=st.sampled_from("abc"),
     priority=st.integers(0, 2),
-    really_mb=st.integers(1, 1200),
 )
 
 
@@ -105,9 +103,9 @@ def test_an_endless_stream_of_small_jobs_holds_a_big_one_up_for_a_bounded_time(
     big: int, small: list[int], patience: int
 ) -> None:
     """One small job arrives every second, forever, each running 20 s: the big one starts once they drain."""
-    stream = {f"s{n}": Job(n, 20, small[n % len(small)], "b", 0, 1) for n in range(1, 160)}
-    simulation = Simulation({**stream, "big": Job(0, 5, big, "a", 0, 1)}, 4, patience)
-    simulation.todo["s0"] = Job(0, 20, 1792, "c", 5, 1)  # runs first, so that the big one has to wait
+    stream = {f"s{n}": Job(n, 20, small[n % len(small)], "b", 0) for n in range(1, 160)}
+    simulation = Simulation({**stream, "big": Job(0, 5, big, "a", 0)}, 4, patience)
+    simulation.todo["s0"] = Job(0, 20, 1792, "c", 5)  # runs first, so that the big one has to wait
     started: list[datetime] = []
     original = simulation.start
 

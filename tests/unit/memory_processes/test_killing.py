@@ -40,11 +40,12 @@ def test_a_process_that_is_gone_is_no_error() -> None:
 
 
 def test_everyone_below_a_process_is_ended_and_the_process_itself_is_not(child: "subprocess.Popen[bytes]") -> None:
-    code = "import subprocess, sys\nsubprocess.Popen(['sleep', '60'])\nprint(flush=True)\nsys.stdin.read()"
+    code = "import subprocess, sys\nprint(subprocess.Popen(['sleep', '60']).pid, flush=True)\nsys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None and parent.stdin is not None
-        parent.stdout.readline()
+        below = int(parent.stdout.readline())
         assert killing.end_all(ProcTree(), parent.pid) == {}
+        assert ProcTree().started(below) is None
         assert parent.poll() is None
         parent.stdin.close()
     assert child.poll() is None
