@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from tests.prepared import empty_database
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"channels": 8, "t_layers": 1, "t_heads": 2, "bottom_channels": 32, "depth": 4, "nfft": 1024}
 
@@ -41,7 +43,10 @@ class Instance:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Instance:
-        self.manage("migrate", "--verbosity=0")
+        if "DATABASE_URL" in self.environment:
+            self.manage("migrate", "--verbosity=0")
+        else:
+            empty_database(self.data_dir, self.manage)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,6 +152,18 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 
 def family_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all have ended; one that nobody has waited for yet has."""
+    return not any(map(_is_alive, processes))
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def engines_below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

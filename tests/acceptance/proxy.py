@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.integration.uploads.live import ROOT
 from tests.ports import free_port
 
@@ -68,9 +70,12 @@ class Nginx:
         """A client's context that trusts this nginx and nobody else."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
-    def kept_on_disk(self) -> list[Path]:
-        """What nginx itself has written of bodies and answers."""
-        return [path for name in ("body", "proxy") for path in (self.folder / name).rglob("*") if path.is_file()]
+    def kept_on_disk(self) -> list[str]:
+        """What nginx itself has written of bodies and answers: it holds such files open, gone from their folders."""
+        places = tuple(f"{self.folder / name}/" for name in ("body", "proxy"))
+        workers = psutil.Process(self._process.pid).children()
+        opened = [str(link.readlink()) for worker in workers for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
+        return [path for path in opened if path.startswith(places)]
 
     def _write_certificate(self) -> None:
         names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
@@ -93,7 +98,8 @@ class Nginx:
         (self.folder / "nginx.conf").write_text(AROUND.format(folder=self.folder, example=text))
 
     def _wait_until_open(self) -> None:
-        for _ in range(100):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
                 return

@@ -42,8 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(
         tmp_path_factory.mktemp("live"), HTTPS="1", ALLOWED_HOSTS="localhost", MAX_UPLOAD_BYTES=str(MOST)
     )
-    server.prepare()
-    server.manage("collectstatic", "--noinput", "--verbosity=0")
+    server.prepare(pages=True)
     server.start()
     yield server
     server.stop()

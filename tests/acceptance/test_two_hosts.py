@@ -61,11 +61,11 @@ def test_the_job_of_a_host_that_is_lost_is_finished_by_another(
     first, second = hosts
     key = first.submit(song(tmp_path / "song.wav"))
     cluster = first.start("work")
-    wait_for(lambda: engines_below(cluster), 60, "the first host to run the job")
+    wait_for(lambda: engines_below(cluster), 180, "the first host to run the job")
     cluster.kill()
     second.start("work")
     second.start("reap")
-    wait_for(lambda: second.python(LOOK.format(key=key))[0] == "succeeded", 120, "the second host to finish it")
+    wait_for(lambda: second.python(LOOK.format(key=key))[0] == "succeeded", 240, "the second host to finish it")
     _, where, reasons, stems = second.python(LOOK.format(key=key))
     assert (where, reasons) == ("host-b", ["lost_worker", ""])
     assert [Path(name).name for name in stems] == ["2-bass.wav", "2-drums.wav", "2-other.wav", "2-vocals.wav"]

@@ -1,17 +1,19 @@
 """Worker clusters that are killed, stopped or stuck, with the processes that run in production."""
 
+import os
 import signal
 import subprocess
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from tests.acceptance.instance import SMALL, Instance, end, engines_below, family_of, wait_for
+from tests.acceptance.instance import SMALL, Instance, end, engines_below, family_of, gone, wait_for
 from tests.benchmarks.standins import write_standin
 
 pytestmark = pytest.mark.slow
@@ -59,22 +61,29 @@ def cluster(instance: Instance) -> Iterator[subprocess.Popen[bytes]]:
 
 def submitted_and_separating(instance: Instance, song: Path) -> str:
     key = instance.submit(song)
-    wait_for(lambda: instance.job(key)["progress"] > 0, 60, "the job to make progress")
+    wait_for(lambda: instance.job(key)["progress"] > 0, 180, "the job to make progress")
     return key
 
 
 def assert_finished_with_nothing_stray(instance: Instance, key: str) -> None:
-    wait_for(lambda: instance.job(key)["state"] == "succeeded", 90, "the job to succeed")
+    wait_for(lambda: instance.job(key)["state"] == "succeeded", 240, "the job to succeed")
     number = instance.job(key)["attempt_number"]
     wanted = [f"{number}-{stem}.wav" for stem in STEMS]
     assert [Path(name).name for name in instance.files("media") if key in name] == wanted
-    wait_for(lambda: instance.files("staging/jobs") == [], 30, "the staging folder to be empty")
+    wait_for(lambda: instance.files("staging/jobs") == [], 60, "the staging folder to be empty")
     held = "SELECT count(*) FROM memory_reservation WHERE released_at IS NULL"
-    wait_for(lambda: instance.query(held) == [(0,)], 30, "its memory to be given back")
+    wait_for(lambda: instance.query(held) == [(0,)], 60, "its memory to be given back")
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+def session_of(leader: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Whatever was started in a cluster's session and is there, also when its parent is not."""
+    return [process for process in psutil.process_iter() if _session(process.pid) == leader.pid]
+
+
+def _session(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 def test_a_job_whose_cluster_is_killed_runs_again_and_succeeds(
@@ -97,6 +106,7 @@ def test_a_job_whose_worker_is_killed_runs_again_in_the_same_cluster(
     key = submitted_and_separating(instance, song)
     ((worker,),) = instance.query("SELECT worker_pid FROM separation_attempt ORDER BY id DESC LIMIT 1")
     engines = engines_below(cluster)
+    assert engines
     psutil.Process(worker).kill()
     wait_for(lambda: gone(engines), 30, "the engine to be gone with its worker")
     assert_finished_with_nothing_stray(instance, key)
@@ -109,7 +119,7 @@ def test_a_stopped_cluster_puts_its_job_back_and_leaves_no_process(
     key = submitted_and_separating(instance, song)
     family = family_of(cluster)
     cluster.send_signal(signal.SIGTERM)
-    assert cluster.wait(timeout=15) == 0
+    assert cluster.wait(timeout=60) == 0
     assert gone(family)
     assert instance.job(key)["state"] == "queued"
     assert instance.attempts(key) == [("requeued", "worker_stopped")]
@@ -123,9 +133,9 @@ def test_a_signal_to_every_process_of_the_service_puts_its_job_back_too(
     key = submitted_and_separating(instance, song)
     family = family_of(cluster)
     for process in [psutil.Process(cluster.pid), *family]:
-        if process.is_running():
+        with suppress(psutil.NoSuchProcess):
             process.terminate()
-    assert cluster.wait(timeout=15) == 0
+    assert cluster.wait(timeout=60) == 0
     assert gone(family)
     assert instance.attempts(key) == [("requeued", "worker_stopped")]
     incidents = "SELECT count(*) FROM memory_memoryincident WHERE kind = 'killed' AND operation_key = ?"
@@ -140,7 +150,7 @@ def test_a_signal_to_one_worker_stops_the_cluster_in_good_order(
     key = submitted_and_separating(instance, song)
     ((worker,),) = instance.query("SELECT worker_pid FROM separation_attempt ORDER BY id DESC LIMIT 1")
     psutil.Process(worker).terminate()
-    assert cluster.wait(timeout=15) == 0
+    assert cluster.wait(timeout=60) == 0
     assert instance.attempts(key) == [("requeued", "worker_stopped")]
     start_another()
     assert_finished_with_nothing_stray(instance, key)
@@ -159,7 +169,7 @@ answer = WorkerCluster.objects.filter(answered_at__isnull=False).exists()
 
 
 def test_a_cluster_that_answers_is_left_alone(instance: Instance, cluster: subprocess.Popen[bytes]) -> None:
-    wait_for(lambda: len(family_of(cluster)) >= 6, 20, "the workers to start")
+    wait_for(lambda: len(family_of(cluster)) >= 6, 60, "the workers to start")
     assert instance.python(WATCH.format(seconds=8)) is True
     assert cluster.poll() is None
 
@@ -175,4 +185,4 @@ def test_a_cluster_that_hands_out_no_messages_any_more_is_ended(
         worker.kill()  # one of them waits for a message and takes the queue's lock with it
     instance.python(WATCH.format(seconds=40))
     wait_for(lambda: cluster.poll() is not None, 30, "the stuck cluster to be ended")
-    assert gone(sentinel.children() if sentinel.is_running() else [])
+    wait_for(lambda: gone(session_of(cluster)), 30, "its workers to be gone, those too that were started meanwhile")

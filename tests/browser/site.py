@@ -17,13 +17,23 @@ import numpy as np
 
 from tests.acceptance.instance import ROOT, Instance, end
 from tests.ports import free_port
+from tests.prepared import static_files
+
+LOG_IN = """
+from django.contrib.auth.models import User
+from django.test import Client
+user, clients = User.objects.get(username={name!r}), [Client() for _ in range(100)]
+for client in clients: client.force_login(user)
+answer = [client.cookies["sessionid"].value for client in clients]
+"""
 
 
 class Site(Instance):
     """An instance that answers at `url`. Leaving it ends all its processes."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
-        super().__init__(data_dir, **environment)
+        super().__init__(data_dir, **{"JOB_LEASE_SECONDS": "60", **environment})
+        self.sessions: list[str] = []
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment |= {"PORT": str(self.port), "WEB_PROCESSES": "1"}
@@ -31,7 +41,7 @@ class Site(Instance):
     def start_web(self) -> None:
         """Start gunicorn, at the first time with the static files collected; returns when it answers."""
         if not (self.data_dir / "static" / "staticfiles.json").exists():
-            self.manage("collectstatic", "--noinput", "--verbosity=0")
+            static_files(self.data_dir, self.manage)
         command = [sys.executable, "-m", "gunicorn", "--config", "stemsite/gunicorn.py", "stemsite.wsgi"]
         with (self.data_dir / "web.log").open("ab") as log:
             process = subprocess.Popen(
@@ -46,7 +56,7 @@ class Site(Instance):
         end(self.web)
 
     def _wait_until_alive(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.url}/healthz", timeout=5).close()
@@ -62,6 +72,12 @@ class Site(Instance):
     def add_user(self, name: str, password: str) -> None:
         create = f"User.objects.create_superuser({name!r}, password={password!r}); answer = True"
         self.python(f"from django.contrib.auth.models import User; {create}")
+
+    def session(self, name: str) -> str:
+        """A session of a user that nobody else has, without the form. A hundred are made at a time."""
+        if not self.sessions:
+            self.sessions = self.python(LOG_IN.format(name=name))
+        return self.sessions.pop()
 
 
 def write_song(path: Path, seconds: float = 6.0, *, seed: int = 0) -> Path:

@@ -22,7 +22,7 @@ from tests.browser.conftest import OpenPage, let_in
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("patient"),
+    pytest.mark.usefixtures("beside_playwright"),
 ]
 A_PAGE = 25
 

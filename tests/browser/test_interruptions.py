@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.actions import choose, positions, throttle, wait_until
-from tests.browser.conftest import OpenPage, log_in
+from tests.browser.conftest import OpenPage, at_home, log_in
 from tests.browser.site import Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 def begin(page: Page, song: Path) -> Locator:
     """Upload part of a song, and pause; returns its card."""
-    throttle(page, 4_000_000)
+    throttle(page, 2_000_000)
     choose(page, song)
     wait_until(page, "document.querySelector('[data-progress]').value > 0.2")
     page.get_by_role("button", name="Pause").click()
@@ -120,7 +120,7 @@ def test_a_file_that_came_back_goes_on_where_it_was_though_its_first_card_is_rem
     page.get_by_role("button", name="Resume").click()
     expect(first.locator(".status")).to_have_text("Not taken")
     away.rename(song)
-    throttle(page, 4_000_000)
+    throttle(page, 2_000_000)
     choose(page, song)
     page.locator(".file-card.refused").get_by_role("button", name="Remove").click()
     throttle(page, -1)
@@ -182,7 +182,7 @@ def streaming(open_page: OpenPage, site: Site) -> Page:
     """A page whose stems are streamed, as long ones are."""
     page = open_page()
     page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
-    return log_in(page, site)
+    return at_home(page, site)
 
 
 def test_a_stem_that_could_not_be_fetched_is_not_called_unplayable_and_plays_later(

@@ -20,13 +20,13 @@ from memory.models import Host, IncidentKind, Reservation, ServiceProcess
 from memory.queueing import Candidate
 from memory.sampling import sample_host_and_processes
 from tests.acceptance.instance import engines_below, wait_for
-from tests.browser.conftest import OpenPage, let_in, log_in
+from tests.browser.conftest import OpenPage, at_home, let_in
 from tests.browser.site import ROOT, Site, write_song
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("patient"),
+    pytest.mark.usefixtures("beside_playwright"),
 ]
 
 
@@ -166,7 +166,7 @@ def long_song(site: Site, tmp_path: Path) -> Iterator[Path]:
 def test_a_real_job_draws_its_line_and_a_killed_one_becomes_an_incident(
     open_page: OpenPage, site: Site, long_song: Path
 ) -> None:
-    page = log_in(open_page(), site)
+    page = at_home(open_page(), site)
     page.goto(f"{site.url}/admin/memory/live/")
     expect(page.locator("#live-processes")).to_contain_text("Worker", ignore_case=True)
     site.submit(long_song)

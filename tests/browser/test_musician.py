@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, expect
 
 from memory.quantities import format_bytes
 from tests.browser.actions import choose, drop, positions, throttle, wait_until
-from tests.browser.conftest import DESKTOP, JOB_SECONDS, PASSWORD, PHONE, USER, OpenPage, log_in
+from tests.browser.conftest import DESKTOP, JOB_SECONDS, PASSWORD, PHONE, USER, OpenPage, at_home, log_in
 from tests.browser.site import ROOT, Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -133,6 +133,7 @@ def test_long_stems_play_from_the_page_but_are_not_decoded_in_it(
     page.route(finished, lambda route: lengthen(route, seconds))
     page.goto(finished)
     wait_until(page, "[...document.querySelectorAll('.lane audio')].every((audio) => audio.src.startsWith('blob:'))")
+    wait_until(page, f"window.decoded >= {decoded}")
     page.wait_for_timeout(500)
     assert page.evaluate("window.decoded") == decoded
 
@@ -175,7 +176,7 @@ def test_a_file_that_is_no_music_is_refused_in_words(page: Page, tmp_path: Path)
 
 def test_an_upload_pauses_resumes_and_arrives_whole(page: Page, site: Site, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Big.wav", 60, seed=3)
-    throttle(page, 4_000_000)
+    throttle(page, 2_000_000)
     choose(page, song)
     wait_until(page, "document.querySelector('[data-progress]').value > 0.1")
     page.get_by_role("button", name="Pause").click()
@@ -189,7 +190,7 @@ def test_an_upload_pauses_resumes_and_arrives_whole(page: Page, site: Site, tmp_
 
 def test_an_upload_goes_on_after_the_page_was_closed(page: Page, site: Site, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Closed.wav", 60, seed=4)
-    throttle(page, 4_000_000)
+    throttle(page, 2_000_000)
     choose(page, song)
     wait_until(page, "document.querySelector('[data-progress]').value > 0.2")
     page.on("dialog", lambda dialog: dialog.accept())
@@ -207,7 +208,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(page: Page, site: Site, tmp
 
 def test_an_upload_goes_on_by_itself_after_the_server_was_killed(page: Page, site: Site, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Train.wav", 60, seed=7)
-    throttle(page, 4_000_000)
+    throttle(page, 2_000_000)
     choose(page, song)
     wait_until(page, "document.querySelector('[data-progress]').value > 0.1")
     site.kill_web()
@@ -271,6 +272,7 @@ def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finis
     folder.mkdir(exist_ok=True)
     page.goto(finished)
     wait_until(page, "document.querySelector('[data-mixer-ready]') !== null")
+    page.get_by_label("Position").fill("9")
     page.get_by_role("button", name="Play").click()
     wait_until(page, "document.querySelector('audio').currentTime > 9.5")
     assert page.screenshot(path=folder / "screenshot.png").startswith(b"\x89PNG")
@@ -289,7 +291,7 @@ def test_the_list_of_jobs_follows_them_without_a_reload(page: Page, site: Site, 
 
 
 def test_moments_are_shown_in_the_time_of_whoever_looks(open_page: OpenPage, site: Site, finished: str) -> None:
-    page = log_in(open_page(timezone_id="Asia/Tokyo", locale="en-US"), site)
+    page = at_home(open_page(timezone_id="Asia/Tokyo", locale="en-US"), site)
     page.goto(finished)
     page.get_by_text("Details").click()
     shown = page.locator("time[data-at]").first

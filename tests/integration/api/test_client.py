@@ -68,6 +68,8 @@ def test_a_broken_download_goes_on_where_it_was(server: LiveServer, token: str, 
     whole = client.download(stem["audio"], tmp_path / "whole.wav", stem["sha256"]).read_bytes()
     (tmp_path / "again.wav.part").write_bytes(whole[:1000])
     assert client.download(stem["audio"], tmp_path / "again.wav", stem["sha256"]).read_bytes() == whole
+    (tmp_path / "mixed.wav.part").write_bytes(bytes(1000))
+    assert client.download(stem["audio"], tmp_path / "mixed.wav").read_bytes() == bytes(1000) + whole[1000:]
 
 
 def test_a_refusal_has_its_code(server: LiveServer, token: str, song: Path) -> None:

@@ -125,8 +125,10 @@ def test_a_failed_job_can_be_tried_again(api: Api, track: Track) -> None:
 
 
 def test_deleting_a_job_deletes_its_stems(api: Api, finished: SeparationJob) -> None:
+    stem = finished.stems.get(name="vocals")
     assert api("DELETE", f"{JOBS}{finished.pk}/").status_code == 204
     assert api("GET", f"{JOBS}{finished.pk}/").status_code == 404
+    assert api("GET", f"/api/v1/stems/{stem.pk}/audio").status_code == 404
 
 
 def test_deleting_a_track_deletes_its_jobs(api: Api, finished: SeparationJob) -> None:

@@ -170,8 +170,10 @@ def test_an_address_that_can_never_be_told_is_refused(api: Api, url: Any) -> Non
 def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Track) -> None:
     body = {"track": str(track.pk), "webhook_url": URL}
     job = api("POST", "/api/v1/jobs/", body).json()["id"]
+    jobs.cancel(SeparationJob.objects.get(pk=job))
+    assert Delivery.objects.filter(endpoint__job=job).count() == 1
     SeparationJob.objects.filter(pk=job).delete()
-    assert Endpoint.objects.count() == 0
+    assert (Endpoint.objects.count(), Delivery.objects.count()) == (0, 0)
 
 
 def test_the_log_forgets_after_a_month(delivery: Delivery) -> None:

@@ -120,8 +120,9 @@ def in_background(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object]) -> None:
+    """A minute at most, which a busy machine may need."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -92,7 +93,8 @@ def assert_problem(response: Any, code: str) -> str:
 
 
 def assert_nothing_is_left() -> None:
-    assert [path for path in staged() if path.is_file()] == []
+    """Of uploads either, which are staged beside the jobs."""
+    assert [path for path in Path(settings.STAGING_DIR).rglob("*") if path.is_file()] == []
     assert (Track.objects.count(), stored("tracks")) == (0, [])
     assert not Reservation.objects.held().exists()
 

@@ -1,7 +1,8 @@
 """From a queued job to its end, with a real child process under real supervision."""
 
-import time
 from collections.abc import Iterator
+from functools import partial
+from threading import current_thread
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ from memory.models import MemoryIncident, Reservation
 from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
-from separation.services import cancel, costs, delete_job, disk, retry, staging, stopping
+from separation.services import cancel, costs, delete_job, disk, retry, stopping
 from separation.services.running import JobRunner
 from separation.services.submission import parse_options
 
@@ -156,7 +157,7 @@ def test_cancelling_a_running_job_ends_its_whole_tree(make_job: MakeJob, runner:
     wait_for(lambda: separating(job))
     assert len(descendants()) >= 2
     cancel(job)
-    wait_for(lambda: not descendants(), seconds=2.5)
+    wait_for(lambda: not descendants())
     thread.join()
     job.refresh_from_db()
     assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled")
@@ -327,19 +328,23 @@ def test_a_disk_that_runs_short_ends_one_job_and_leaves_the_others(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, last = make_job("sleep"), make_job("sleep")
-    threads = [in_background(JobRunner(engine=STUB).run_all) for _ in range(2)]
+    runner, looks = JobRunner(engine=STUB), []
+    claims = [runner.claim(), runner.claim()]
+    threads = [in_background(partial(runner.run, claimed)) for claimed in claims if claimed]
     wait_for(lambda: separating(first) and separating(last))
     SeparationJob.objects.filter(pk=last.pk).update(started_at=states.from_now(1))
-    folders = staging.host_folder()
 
     def free(_folder: object = None) -> int:
-        return disk.LEAST_FREE_BYTES * (4 if len(list(folders.glob("*/1"))) < 2 else 0.9)  # type: ignore[return-value]
+        """Too little for the first job's first looks, while the last one sees no reason to go; then the other way."""
+        if current_thread() is threads[0]:
+            looks.append("first")
+        is_short = (current_thread() is threads[0]) == (len(looks) <= 6)
+        return disk.LEAST_FREE_BYTES - 1 if is_short else disk.LEAST_FREE_BYTES * 4
 
     monkeypatch.setattr(disk, "free_bytes", free)
-    wait_for(lambda: SeparationJob.objects.filter(pk=last.pk, state=JobState.FAILED, reason="disk_full").exists())
-    time.sleep(1.5)  # several looks at the disk
-    first.refresh_from_db()
-    assert first.state == JobState.RUNNING
-    cancel(first)
-    for thread in threads:
-        thread.join(timeout=60)
+    threads[1].join(timeout=60)
+    cancel(first)  # refused, if it has ended
+    threads[0].join(timeout=60)
+    first.refresh_from_db(), last.refresh_from_db()
+    assert (last.state, last.reason) == (JobState.FAILED, "disk_full")
+    assert (first.state, len(looks) > 6) == (JobState.CANCELLED, True)

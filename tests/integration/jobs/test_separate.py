@@ -5,17 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
+import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
 from separation.services import offline
 from separation.services.offline import separate_file
 from separation.services.submission import parse_options
-from tests.acceptance.instance import ROOT, SMALL
+from tests.acceptance.instance import ROOT, SMALL, gone, wait_for
 from tests.benchmarks.standins import write_standin
 
 from .bad_files import encoded, tone, write_wav
@@ -133,14 +133,15 @@ def test_an_interruption_leaves_no_file_and_no_process(model_dir: Path, tmp_path
         text=True,
         preexec_fn=heeding_interrupts,
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/long/.stemsite-*/0/*")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+    staged = "out/long/.stemsite-*/0/*"
+    wait_for(lambda: list(tmp_path.glob(staged)) or process.poll() is not None, 180, "the engine to write")
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=15)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "Interrupted" in told
     assert not (tmp_path / "out").exists()
+    wait_for(lambda: gone(family), 30, "its processes to be gone")
 
 
 def test_a_run_over_its_memory_limit_is_tried_leaner_then_told(

@@ -1,4 +1,5 @@
-"""Forms and short bodies to a real web process over real sockets: endless ones, trickles, clients that vanish."""
+"""Bodies to a real web process over real sockets that cuts off slow clients soon: endless ones, trickles, clients that
+vanish."""
 
 from __future__ import annotations
 
@@ -26,8 +27,7 @@ TOKEN = f'--b\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path_factory.mktemp("live"), UPLOAD_STALL_SECONDS="2")
-    server.prepare()
-    server.manage("collectstatic", "-v", "0", "--no-input")  # the answers are pages
+    server.prepare(pages=True)
     server.start()
     yield server
     server.stop()
@@ -95,8 +95,21 @@ def test_an_upload_form_whose_sender_vanishes_leaves_nothing(server: LiveServer,
     assert soon(lambda: stored(server) == [])
 
 
-def test_trickling_json_is_cut_off(server: LiveServer) -> None:
-    wire = Wire(server, server.add_user("bob"))
+@pytest.fixture(scope="module")
+def wire(server: LiveServer) -> Wire:
+    return Wire(server, server.add_user("bob"))
+
+
+def test_a_trickling_upload_is_cut_off_with_what_arrived(server: LiveServer, wire: Wire) -> None:
+    path = wire.create(100_000)
+    with wire.open("PATCH", path, Upload_Offset="0", Content_Length="100000") as connection:
+        answer = answer_to_a_trickle(connection)
+    offset = int(answer.headers["upload-offset"])
+    assert (answer.status, wire.offset(path)) == (408, offset) and offset > 0
+    assert server.part(path) == b"x" * offset
+
+
+def test_trickling_json_is_cut_off(wire: Wire) -> None:
     kind = "application/json"
     with wire.open("POST", "/api/v1/estimates/", Content_Type=kind, Content_Length="100000") as connection:
         answer = answer_to_a_trickle(connection)
