@@ -62,7 +62,7 @@ class Instance:
             capture_output=True,
             text=True,
             check=check,
-            timeout=120,
+            timeout=300,
             **more,
         )
 
@@ -85,7 +85,7 @@ class Instance:
         """Run a few lines with Django set up; what they leave in `answer` comes back as JSON."""
         wrapped = f"import json, django; django.setup()\n{script}\nprint('\\n' + json.dumps(answer, default=str))"
         done = subprocess.run(
-            [sys.executable, "-c", wrapped], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", wrapped], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.strip().splitlines()[-1])

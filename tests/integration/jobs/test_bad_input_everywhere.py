@@ -100,18 +100,13 @@ def assert_nothing_is_left() -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_api_refuses_a_file_without_music_with_a_problem_document(name: str, people: People, uploads: Path) -> None:
-    make, code = REFUSED[name]
-    path = make(uploads)
-    assert_problem(people.post_file(path.name, path.read_bytes()), code)
-    assert_nothing_is_left()
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_the_page_refuses_a_file_without_music_in_a_sentence(name: str, people: People, uploads: Path) -> None:
+def test_the_api_refuses_a_file_without_music_with_a_problem_document_and_the_page_with_its_sentence(
+    name: str, people: People, uploads: Path
+) -> None:
     make, code = REFUSED[name]
     path = make(uploads)
     sentence = assert_problem(people.post_file(path.name, path.read_bytes()), code)
+    assert_nothing_is_left()
     response = people.form(path.name, path.read_bytes())
     assert response.status_code == 422
     assert escape(sentence) in response.content.decode()
