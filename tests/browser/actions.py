@@ -30,7 +30,7 @@ def choose(page: Page, *files: Path) -> None:
     page.locator("input[type=file]").set_input_files([str(file) for file in files])
 
 
-def wait_until(page: Page, expression: str, seconds: float = 30) -> None:
+def wait_until(page: Page, expression: str, seconds: float = 120) -> None:
     """As `wait_for_function`, which the pages' content security policy forbids."""
     wait_for(lambda: page.evaluate(expression), seconds, expression)
 

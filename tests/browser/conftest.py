@@ -27,7 +27,8 @@ ARGUMENTS = [
 USER, PASSWORD = "ada", "correct horse battery"
 JOB_SECONDS = 180_000  # milliseconds
 DESKTOP, PHONE = {"width": 1200, "height": 820}, {"width": 375, "height": 740}
-expect.set_options(timeout=30_000)  # a busy machine may take its time
+PATIENCE = 120_000  # milliseconds for each step, which a busy machine may need
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.skip("no Chromium is installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -73,6 +74,7 @@ def open_page(chromium: Browser, problems: list[str]) -> Iterator[OpenPage]:
 
     def open_one(**options: Any) -> Page:
         context = chromium.new_context(**{"viewport": DESKTOP, **options})
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -129,9 +131,10 @@ def page(open_page: OpenPage, site: Site) -> Page:
 def finished(site: Site, chromium: Browser) -> str:
     """The address of a job that has its stems: the demo song's."""
     context = chromium.new_context()
+    context.set_default_timeout(PATIENCE)
     page = at_home(context.new_page(), site)
     page.get_by_role("button", name="Try the demo song").click()
-    page.wait_for_url("**/jobs/*", timeout=60_000)
+    page.wait_for_url("**/jobs/*")
     expect(page.locator("#mixer")).to_be_visible(timeout=JOB_SECONDS)
     context.close()
     return page.url

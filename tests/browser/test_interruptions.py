@@ -34,7 +34,7 @@ def creations(page: Page) -> list[str]:
 
 
 def assert_arrived_whole(card: Locator, site: Site, song: Path) -> None:
-    expect(card.locator(".status")).to_have_text("Uploaded", timeout=30_000)
+    expect(card.locator(".status")).to_have_text("Uploaded")
     newest = card.page.request.get(f"{site.url}/api/v1/tracks/").json()["results"][0]
     assert newest["sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
 

@@ -171,13 +171,13 @@ def test_a_real_job_draws_its_line_and_a_killed_one_becomes_an_incident(
     expect(page.locator("#live-processes")).to_contain_text("Worker", ignore_case=True)
     site.submit(long_song)
     line = page.locator(".live-operation").filter(has_text="separate for").locator(".live-line").first
-    expect(line).to_be_visible(timeout=60_000)
+    expect(line).to_be_visible()
     wait_for(lambda: len(heights(line.get_attribute("points") or "")) > 2, 60, "the line to move")
     engines_below(site.processes[0])[0].kill()
     expect(page.locator("#live-incidents")).to_contain_text("operation killed from outside", ignore_case=True)
     if os.environ.get("STEMSITE_SCREENSHOT") == "1":
         site.submit(long_song)
-        expect(line).to_be_visible(timeout=60_000)
+        expect(line).to_be_visible()
         page.wait_for_timeout(6000)
         page.set_viewport_size({"width": 1200, "height": 1300})
         page.screenshot(path=ROOT / "docs" / "live-memory.png")

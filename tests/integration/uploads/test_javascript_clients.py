@@ -151,8 +151,9 @@ def _upload_in_browser(wire: Wire, chromium: str, *, times: int = 1, piece: int 
     """Uppy on a page of the server's own origin; gives the upload's address and whether it paused."""
     bundle = CLIENTS / "node_modules" / "uppy" / "dist" / "uppy.min.js"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
         page = browser.new_page()
+        page.set_default_timeout(120_000)
         page.route("**/uppy.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
         page.route("**/uppy.js", lambda route: route.fulfill(path=bundle, content_type="text/javascript"))
         page.goto(f"{wire.server.url}/uppy.html")
