@@ -24,6 +24,7 @@ from separation.catalog import MODELS, STARTER, folder, unavailable_reason, weig
 
 HUB = "https://huggingface.co"
 HUB_VARIABLES = ("STEMSITE_HUB_URL", "HF_ENDPOINT")
+SCHEMES = ("http", "https")
 NAMESPACE = "adefossez"
 CHECKSUMS = "checksums.json"
 READ_BYTES = 1024**2
@@ -61,6 +62,14 @@ def hub_url() -> str:
     return HUB
 
 
+def _checked(hub: str) -> str:
+    if urlsplit(hub).scheme not in SCHEMES:
+        raise FetchError(
+            f"The hub's address in {' or '.join(HUB_VARIABLES)} has to begin with https://; “{hub}” does not."
+        )
+    return hub
+
+
 def repository(name: str) -> str:
     """The hub's repository of a model, named as `demucs.hf.hf_repo_name` does."""
     if name == "htdemucs":
@@ -82,11 +91,12 @@ def fetch(name: str, model_dir: Path, on_progress: OnProgress = lambda _: None, 
     place = folder(name, model_dir)
     if name == STARTER:
         return place
+    hub = _checked(hub or hub_url())
     try:
         place.mkdir(parents=True, exist_ok=True)
         for path in weight_files(name, model_dir):
             if not path.is_file():
-                _fetch_file(f"{hub or hub_url()}/{repository(name)}/resolve/main/{path.name}", path, on_progress)
+                _fetch_file(f"{hub}/{repository(name)}/resolve/main/{path.name}", path, on_progress)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise FetchError(_offline(name, place, error)) from error
     except OSError as error:
@@ -132,7 +142,7 @@ def _open(url: str, start: int) -> _Answer:
     """The answer after redirects, from byte `start` if the server can; http and https only."""
     sha256 = ""
     for _ in range(MAX_REDIRECTS):
-        if urlsplit(url).scheme not in ("http", "https"):
+        if urlsplit(url).scheme not in SCHEMES:
             raise FetchError(f"The hub redirected to {url.split(':')[0]}, which is not allowed.")
         headers = {"User-Agent": "stemsite", "Accept-Encoding": "identity"}
         if start:

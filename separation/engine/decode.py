@@ -26,6 +26,9 @@ from separation.ffmpeg import environment, input_arguments
 BLOCK_FRAMES = 65536
 PIPE_BYTES = 1024**2
 MATRIX_CHANNELS = 8
+STEREO, FRONT = 0x3, 0x7
+PAIRS = (STEREO, 0x600, 0x30, 0xC0)
+"""Loudspeakers of which ffmpeg mixes both or none: front, sides, back, front of centre."""
 KILLED_STATUS = 255
 F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
 
@@ -34,7 +37,8 @@ Block = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Source:
-    """A file to decode and the shape to decode it to. `source_channels` is what the file has."""
+    """A file to decode and the shape to decode it to. `source_channels` is what the file has, and `speakers` whose
+    they are, as `probe.Shape` says."""
 
     path: Path
     ffmpeg: Path
@@ -42,6 +46,7 @@ class Source:
     sample_rate: int = 44100
     channels: int = 2
     max_seconds: float = 43200.0
+    speakers: int = 0
 
     @property
     def decoded_channels(self) -> int:
@@ -53,24 +58,35 @@ class Source:
         return [
             *(str(self.ffmpeg), "-loglevel", "error"),
             *input_arguments(self.path),
-            *("-map", "0:a:0", "-t", f"{self.max_seconds + 1:.3f}"),
+            *("-map", "0:a:0"),
             *self._channel_arguments(),
             *("-ar", str(self.sample_rate), "-af", self._filters()),
             *("-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"),
         ]
 
     def _filters(self) -> str:
-        pick = "|".join(f"c{i}=c{i}" for i in range(self.channels))
-        first = (
-            f"pan={'mono' if self.channels == 1 else 'stereo'}|{pick},"
-            if self.source_channels > MATRIX_CHANNELS
-            else ""
-        )
         # Longer and steeper than swresample's default; only resampled files pass through it.
-        return f"{first}aresample={self.sample_rate}:filter_size=64:phase_shift=10:cutoff=0.97"
+        resampling = f"aresample={self.sample_rate}:filter_size=64:phase_shift=10:cutoff=0.97"
+        return f"{self._first_channels()},{resampling}" if self._takes_first else resampling
+
+    def _first_channels(self) -> str:
+        numbers = "|".join(map(str, range(self.channels)))
+        return f"channelmap=map={numbers}:channel_layout={'mono' if self.channels == 1 else 'stereo'}"
+
+    @property
+    def _takes_first(self) -> bool:
+        """Whether the first channels are taken, as Demucs does, and not a mix of all: where these are as many as it
+        wants, whatever they are called, and where ffmpeg cannot mix (`sane_layout` in its rematrix.c)."""
+        if self.source_channels <= 2:
+            return self.source_channels == self.channels and self.speakers not in (0, STEREO)
+        return self.source_channels > MATRIX_CHANNELS or not self._can_be_mixed
+
+    @property
+    def _can_be_mixed(self) -> bool:
+        return bool(self.speakers & FRONT) and all(self.speakers & pair in (0, pair) for pair in PAIRS)
 
     def _channel_arguments(self) -> list[str]:
-        if self.source_channels > MATRIX_CHANNELS:
+        if self._takes_first:
             return []
         return ["-ac", str(self.decoded_channels)]
 

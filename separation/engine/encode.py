@@ -26,6 +26,9 @@ from separation.ffmpeg import environment
 from separation.formats import FORMATS
 
 LONG_M4A_SECONDS = 3600
+FLAC_BLOCK = 4608
+"""The encoder's own choice at 44.1 kHz. Left to itself ffmpeg 9 takes the length of what comes first, and refuses
+music of less than 16 samples."""
 LOG_BYTES = 4000
 FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "File too large")
 
@@ -177,7 +180,7 @@ def pipe_samples(samples: NDArray[np.float32], target: Target) -> bytes:
 
 def _encoder_options(target: Target) -> list[str]:
     if target.format == "flac":
-        return ["-bits_per_raw_sample", str(target.quality["bits"]), "-f", "flac"]
+        return ["-bits_per_raw_sample", str(target.quality["bits"]), "-frame_size", str(FLAC_BLOCK), "-f", "flac"]
     rate = ["-b:a", f"{target.quality['bitrate']}k"]
     if target.format == "mp3":
         return [*rate, "-id3v2_version", "3", "-f", "mp3"]
@@ -189,7 +192,8 @@ def _encoder_options(target: Target) -> list[str]:
 
 
 def _m4a_options(target: Target) -> list[str]:
-    # An ordinary MP4 keeps its sample table in memory until the end; fragments keep that flat for long files.
+    # An ordinary MP4 keeps its sample table in memory until the end; fragments keep that flat for long files. Their
+    # header waits for the first of them (delay_moov): only then it can say how much silence the encoder put in front.
     if target.frames < LONG_M4A_SECONDS * target.sample_rate:
         return []
-    return ["-movflags", "empty_moov+default_base_moof", "-frag_duration", "10000000"]
+    return ["-movflags", "delay_moov+default_base_moof", "-frag_duration", "10000000"]

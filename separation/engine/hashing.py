@@ -5,6 +5,7 @@ Owns writing output bytes: sha256 and crc32 while they pass, fsync at the end. K
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -48,7 +49,8 @@ class HashingFile:
 
     def abandon(self) -> None:
         """Close without promises; the caller removes the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is still buffered finds the disk as full as before
+            self._file.close()
 
 
 def digest_file(path: Path) -> Digests:

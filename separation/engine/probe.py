@@ -16,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from separation.engine.errors import EngineError
 from separation.engine.progress import Reporter
@@ -27,11 +28,21 @@ MIN_RATE, MAX_RATE = 1000, 768_000
 MAX_CHANNELS = 64
 MAX_TAG = 300
 HEADER_BYTES = 28
+EXTENSIBLE, MASK_AT = 0xFFFE, 40
 TAGS = ("title", "artist")
 
 _CONTAINER = re.compile(r"^Input #0, (?P<names>\S+), from ", re.MULTILINE)
 _DURATION = re.compile(r"^  Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d\.\d+)", re.MULTILINE)
 _STREAM = re.compile(r"^ {2,4}Stream #0:\d+[^:]*: (?P<kind>\w+): (?P<codec>\w+)", re.MULTILINE)
+
+
+class Shape(NamedTuple):
+    """Rate in Hz, channels, and whose they are: a bit for each loudspeaker, lowest first (Microsoft's
+    dwChannelMask), 0 for plain mono and stereo and where nothing is known."""
+
+    rate: int
+    channels: int
+    speakers: int
 
 
 @dataclass(frozen=True)
@@ -51,29 +62,28 @@ def probe(path: Path, ffmpeg: Path) -> AudioFacts:
 
     Raises `EngineError`: empty_file, unreadable_audio, no_audio_stream, unsupported_audio, ffmpeg_missing.
     """
-    rate, channels, log = _read_shape(path, ffmpeg)
+    shape, log = _read_shape(path, ffmpeg)
     return AudioFacts(
         duration=_duration(log) or _counted_duration(path, ffmpeg),
-        sample_rate=rate,
-        channels=channels,
+        sample_rate=shape.rate,
+        channels=shape.channels,
         codec=_audio_codec(log),
         container=_container(log),
         tags=_tags(path, ffmpeg),
     )
 
 
-def stream_shape(path: Path, ffmpeg: Path) -> tuple[int, int]:
-    """Sample rate and channels of the file's first audio stream; raises as `probe` does."""
-    rate, channels, _ = _read_shape(path, ffmpeg)
-    return rate, channels
+def stream_shape(path: Path, ffmpeg: Path) -> Shape:
+    """The shape of the file's first audio stream; raises as `probe` does."""
+    return _read_shape(path, ffmpeg)[0]
 
 
-def _read_shape(path: Path, ffmpeg: Path) -> tuple[int, int, str]:
+def _read_shape(path: Path, ffmpeg: Path) -> tuple[Shape, str]:
     _check_file(path)
     header, log = _decode_beginning(path, ffmpeg)
-    rate, channels = _rate_and_channels(header, log)
-    _check_supported(rate, channels)
-    return rate, channels, log
+    shape = _shape(header, log)
+    _check_supported(shape.rate, shape.channels)
+    return shape, log
 
 
 def _check_file(path: Path) -> None:
@@ -103,14 +113,15 @@ def _decode_beginning(path: Path, ffmpeg: Path) -> tuple[bytes, str]:
     return done.stdout, done.stderr.decode("utf-8", "replace")
 
 
-def _rate_and_channels(header: bytes, log: str) -> tuple[int, int]:
+def _shape(header: bytes, log: str) -> Shape:
     kinds = [match["kind"] for match in _STREAM.finditer(_input_part(log))]
     if kinds and "Audio" not in kinds:
         raise EngineError(ReasonCode.NO_AUDIO_STREAM)
     if len(header) < HEADER_BYTES or header[:4] != b"RIFF" or header[12:16] != b"fmt ":
         raise EngineError(ReasonCode.UNREADABLE_AUDIO)
-    channels, rate = struct.unpack_from("<HI", header, 22)
-    return rate, channels
+    kind, channels, rate = struct.unpack_from("<HHI", header, 20)
+    said = kind == EXTENSIBLE and len(header) >= MASK_AT + 4
+    return Shape(rate, channels, struct.unpack_from("<I", header, MASK_AT)[0] if said else 0)
 
 
 def _check_supported(rate: int, channels: int) -> None:
@@ -154,7 +165,8 @@ def _counted_duration(path: Path, ffmpeg: Path) -> float:
 
 
 def _tags(path: Path, ffmpeg: Path) -> dict[str, str]:
-    output = ["-map", "0:a:0", "-c", "copy", "-f", "ffmetadata", "pipe:1"]
+    # They are known before the first packet; without an end, all of a file of gigabytes would be read.
+    output = ["-map", "0:a:0", "-c", "copy", "-t", "0", "-f", "ffmetadata", "pipe:1"]
     done = _run(ffmpeg, ["-loglevel", "error", *input_arguments(path), *output])
     found = parse_ffmetadata(done.stdout.decode("utf-8", "replace"))
     return {name: found[name] for name in TAGS if found.get(name)}

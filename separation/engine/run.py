@@ -5,6 +5,7 @@ Owns the order of things and the arithmetic between them; each step itself is an
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
@@ -51,7 +52,7 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """Separate, and describe the outputs. On any error every file of the run is gone."""
-        network = self._load(self._active[0])
+        loaded = [self._load(self._active[0])]
         self._reporter.phase("scanning")
         scan = self._scanning.result()
         outputs: list[StemOutput] = []
@@ -59,7 +60,7 @@ class Run:
             stack.callback(abandon_all, outputs)
             for wanted in self._wanted:
                 outputs.append(self._output(wanted, scan))
-            self._separate(outputs, network, scan)
+            self._separate(outputs, loaded, scan)
             described = self._finish(outputs, scan)
             stack.pop_all()
         return {"outputs": described, "offsets": self._offsets, "effective": self._facts(scan)}
@@ -83,26 +84,28 @@ class Run:
         rounds = sum(any(self._mixings[i][row]) for i in self._active)
         return StemOutput(wanted.name, target, clip_mode=plan.options.clip_mode, rounds=rounds)
 
-    def _separate(self, outputs: Sequence[StemOutput], network: Any, scan: Scan) -> None:
-        """All networks that contribute, one after the other: only one is in memory at a time."""
+    def _separate(self, outputs: Sequence[StemOutput], loaded: list[Any], scan: Scan) -> None:
+        """All networks that contribute, one after the other: only one is in memory at a time.
+
+        `loaded` holds the first, and is empty afterwards: a caller that kept it would keep it in memory to the end.
+        """
         self._reporter.phase("separating")
         share = STAGED_SHARE if any(output.staged for output in outputs) else SEPARATING_SHARE
         for turn, index in enumerate(self._active):
-            network = network or self._load(index)
-            rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
-            executor = self._executor(network, rules)
-            network = None
+            rules, executor = self._prepared(loaded.pop() if loaded else self._load(index))
             with closing(self._one_network(index, rules, executor, outputs, scan)) as stretches:
                 for done in stretches:
                     self._reporter.progress(share * (turn + done) / len(self._active))
             self._record(rules, executor)
-            del executor  # and with it the network, before the next one is loaded
+            del rules, executor
+            gc.collect()  # the network refers to itself where a kernel is its method: gone before the next is loaded
 
-    def _executor(self, network: Any, rules: SegmentRules) -> Executor:
+    def _prepared(self, network: Any) -> tuple[SegmentRules, Executor]:
         info = self._bag.info
+        rules = segment_rules(network, overlap=self._plan.options.overlap, segment=self._lean.segment)
         batch = fitting_batch(self._boundary.free_bytes(), info.segment_bytes, rules.segment / info.sample_rate)
         self._effective |= tune(network, self._boundary, self._plan.options.mode)
-        return Executor(network, self._boundary, batch)
+        return rules, Executor(network, self._boundary, batch)
 
     def _one_network(
         self, index: int, rules: SegmentRules, executor: Executor, outputs: Sequence[StemOutput], scan: Scan

@@ -25,8 +25,9 @@ class Scan:
 
 def scan(plan: Plan, sample_rate: int, channels: int) -> Scan:
     """Read the plan's input once. Raises `EngineError` for all that cannot be read or is too long."""
-    _, source_channels = stream_shape(plan.input, plan.ffmpeg)
-    source = Source(plan.input, plan.ffmpeg, source_channels, sample_rate, channels, plan.max_duration_seconds)
+    shape = stream_shape(plan.input, plan.ffmpeg)
+    longest = plan.max_duration_seconds
+    source = Source(plan.input, plan.ffmpeg, shape.channels, sample_rate, channels, longest, shape.speakers)
     statistics = RunningStatistics()
     with Decoder(source, read_ahead=0) as decoder:
         for block in decoder:

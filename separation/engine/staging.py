@@ -6,6 +6,7 @@ One stage holds one stem: 8 bytes a frame in stereo, removed as soon as it has b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,8 @@ class Stage:
 
     def remove(self) -> None:
         """Close and delete the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is still buffered finds the disk as full as before
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _read(self, frames: int) -> NDArray[np.float32]:

@@ -139,6 +139,32 @@ def test_a_full_disk_is_a_reason_and_leaves_nothing(engine, song, changes):
     assert ended.left == []
 
 
+ABANDON = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from separation.engine.encode import Target
+from separation.engine.outputs import StemOutput, abandon_all
+folder, mode = Path(sys.argv[1]), sys.argv[2]
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+target = {"format": "wav", "quality": {"bits": 16}, "frames": 10**6, "sample_rate": 44100, "channels": 2}
+paths = [folder / "a.wav", folder / "b.wav"]
+outputs = [StemOutput(p.stem, Target(p, **target, tags={}, ffmpeg=Path()), clip_mode=mode, rounds=1) for p in paths]
+try:
+    for position in range(0, 10**6, 1500):
+        for output in outputs:
+            output.deliver(position, np.ones((1500, 2), np.float32))
+except OSError:
+    abandon_all(outputs)
+"""
+
+
+@pytest.mark.parametrize("mode", ["rescale", "none"])
+def test_what_is_still_buffered_when_the_disk_is_full_does_not_keep_the_other_files(tmp_path, mode):
+    subprocess.run([sys.executable, "-c", ABANDON, str(tmp_path), mode], check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
+
+
 def children(process, name, deadline=30.0):
     """Child processes of the engine whose command line holds `name`, waiting until there is one."""
     parent = psutil.Process(process.pid)

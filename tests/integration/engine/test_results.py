@@ -1,6 +1,9 @@
 """Whole runs of the engine on real files: what comes out, in every format, for every way of asking."""
 
 import hashlib
+import struct
+import subprocess
+import weakref
 import zlib
 
 import numpy as np
@@ -11,6 +14,8 @@ from demucs.audio import prevent_clip
 from demucs.hf import load_safetensors_model
 
 from separation.catalog import MODELS
+from separation.engine import encode, wav
+from tests.benchmarks.standins import ARCHITECTURES, write_standin
 
 
 def expected_stems(song, model_dir, decoded, **options):
@@ -154,8 +159,6 @@ def test_whatever_ffmpeg_decodes_gives_stems_of_one_length(engine, make, kind):
 
 
 def test_of_very_many_channels_the_first_two_are_taken(engine, tmp_path):
-    from separation.engine import wav
-
     samples = np.random.default_rng(0).standard_normal((22050, 12)).astype(np.float32) * 0.1
     head = wav.header(22050, bits=16, sample_rate=44100, channels=12)
     (tmp_path / "twelve.wav").write_bytes(head + wav.encode(samples, 16))
@@ -195,8 +198,6 @@ def test_silence_stays_nearly_silent(engine, make, decoded):
 
 
 def test_not_a_number_and_infinity_in_a_float_file_give_finite_stems(engine, tmp_path, decoded):
-    from separation.engine import wav
-
     samples = np.random.default_rng(0).standard_normal((44100, 2)).astype(np.float32) * 0.2
     head = wav.header(44100, bits=32, sample_rate=44100, channels=2)
     samples[100:200] = np.nan
@@ -215,3 +216,95 @@ def test_a_truncated_file_gives_what_can_be_decoded(engine, make, tmp_path):
     ended = engine.run(tmp_path / "half.flac")
     assert ended.status == 0
     assert 44100 < ended.stem("drums")["samples"] < 4 * 44100
+
+
+TINY_WAVEFORM = {"channels": 4, "depth": 2, "dconv_depth": 1, "lstm_layers": 0, "resample": False, "segment": 1}
+
+
+@pytest.fixture
+def networks_alive(monkeypatch):
+    """How many networks loaded before were still in memory, each time the engine loads one."""
+    from separation.engine import run
+
+    loaded, alive, load = [], [], run.load_network
+
+    def watched(*arguments):
+        alive.append(sum(network() is not None for network in loaded))
+        network = load(*arguments)
+        loaded.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr(run, "load_network", watched)
+    return alive
+
+
+def test_of_a_bag_only_one_network_is_in_memory_at_a_time(engine, song, networks_alive):
+    assert engine.run(song, model="htdemucs_ft").status == 0
+    assert networks_alive == [0, 0, 0, 0]
+
+
+def test_a_network_that_says_how_long_its_input_is_goes_before_the_next_one_comes(
+    engine, song, tmp_path, monkeypatch, networks_alive
+):
+    """The first generation's, of which `mdx` has some: the rules for its segments hold it too."""
+    monkeypatch.setitem(ARCHITECTURES, "mdx", ("Demucs", TINY_WAVEFORM))
+    engine.model_dir = write_standin(tmp_path, "mdx").parent
+    assert engine.run(song, model="mdx", segment=0.5).status == 0
+    assert networks_alive == [0, 0, 0, 0]
+
+
+SPEAKERS = {"sides": 0x600, "backs": 0x30, "left and low": 0x9, "centre and low": 0xC}
+
+
+@pytest.mark.parametrize("pair", SPEAKERS)
+def test_two_channels_are_taken_as_they_are_whatever_they_are_called(engine, tmp_path, pair):
+    path, samples = wav_of(tmp_path, channels=2, speakers=SPEAKERS[pair])
+    ended = engine.run(path)
+    assert ended.status == 0, ended.last
+    assert ended.last["effective"]["std"] == pytest.approx(samples.mean(axis=1).std(), rel=1e-3)
+
+
+def test_of_channels_that_cannot_be_mixed_the_first_two_are_taken(engine, tmp_path):
+    path, samples = wav_of(tmp_path, channels=3, speakers=0x13)  # left, right and one back
+    ended = engine.run(path)
+    assert ended.status == 0, ended.last
+    assert ended.last["effective"]["std"] == pytest.approx(samples[:, :2].mean(axis=1).std(), rel=1e-3)
+
+
+def test_the_sound_of_a_full_sphere_is_separated(engine, tmp_path, ffmpeg):
+    quad, _ = wav_of(tmp_path, channels=4, speakers=0xF)
+    path = tmp_path / "sphere.opus"
+    sphere = ["-af", "channelmap=map=0|1|2|3:channel_layout='ambisonic 1'", "-c:a", "libopus", "-mapping_family", "2"]
+    subprocess.run([str(ffmpeg), "-loglevel", "error", "-i", str(quad), *sphere, str(path)], check=True, timeout=60)
+    assert engine.run(path).status == 0
+
+
+def wav_of(folder, *, channels, speakers):
+    """A second of noise in an extensible WAV (Microsoft, 2001) with that mask of loudspeakers; and its samples."""
+    samples = (np.random.default_rng(0).standard_normal((44100, channels)) * 3000).astype("<i2")
+    block, size = 2 * channels, samples.nbytes
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, channels, 44100, 44100 * block, block, 16, 22, 16, speakers)
+    form += bytes.fromhex("0100000000001000800000aa00389b71")
+    path = folder / f"{channels}-{speakers:x}.wav"
+    head = b"RIFF" + struct.pack("<I", 20 + len(form) + size) + b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    path.write_bytes(head + b"data" + struct.pack("<I", size) + samples.tobytes())
+    return path, samples.astype(np.float32) / 32768
+
+
+@pytest.mark.parametrize("frames", [1, 15])
+def test_the_shortest_music_fits_into_every_lossless_format(engine, tmp_path, decoded, frames):
+    (tmp_path / "short.wav").write_bytes(
+        wav.header(frames, bits=16, sample_rate=44100, channels=2) + b"\1\2" * 2 * frames
+    )
+    ended = engine.run(tmp_path / "short.wav", format="flac", stems=["bass"])
+    assert ended.status == 0, ended.last
+    assert len(decoded(ended.folder / "bass.flac")) == frames
+
+
+def test_the_header_of_a_long_m4a_says_what_the_encoder_put_in_front(engine, song, monkeypatch):
+    monkeypatch.setattr(encode, "LONG_M4A_SECONDS", 1)
+    ended = engine.run(song, format="m4a", stems=["bass"])
+    data = (ended.folder / "bass.m4a").read_bytes()
+    assert b"moof" in data
+    edit = data.index(b"elst")  # ISO 14496-12, 8.6.6: version, count, duration, first sample played
+    assert struct.unpack_from(">i", data, edit + 16) == (1024,)

@@ -139,6 +139,12 @@ def test_a_redirect_to_another_scheme_is_refused(hub, tmp_path):
         fetch("htdemucs", tmp_path, hub=hub.url)
 
 
+def test_an_address_without_a_scheme_says_where_it_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEMSITE_HUB_URL", "hub.example.org")
+    with pytest.raises(FetchError, match=r"STEMSITE_HUB_URL.*has to begin with https://.*hub\.example\.org"):
+        fetch("htdemucs", tmp_path)
+
+
 def test_repositories_are_named_as_demucs_names_them():
     from demucs.hf import hf_repo_name
 
