@@ -94,7 +94,7 @@ def test_a_header_that_lies_about_its_size_gives_the_samples_there_are(engine, t
 
 def test_long_silence_in_a_small_file_meets_the_cap_on_decoded_length(engine, make):
     path = make("hour.flac", "-f", "lavfi", "-i", "anullsrc=r=44100:cl=stereo", "-t", "3600")
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 3_000_000
     ended = engine.run(path, max_duration_seconds=600)
     assert ended.last["code"] == "too_long"
     assert "10 minutes" in ended.last["message"]
