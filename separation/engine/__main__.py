@@ -43,7 +43,7 @@ def _run(path: Path, reporter: Reporter) -> dict[str, object]:
     reporter.phase("loading")
     bag = open_bag(plan.options.model, plan.model_dir)
     with ThreadPoolExecutor(1, thread_name_prefix="scan") as pool:
-        scanning = pool.submit(scan, plan, bag.info.sample_rate, bag.info.channels)
+        scanning = pool.submit(scan, plan, bag.info.sample_rate, bag.info.channels, reporter.reading)
         from separation.engine.run import Run
 
         return Run(plan, bag, scanning, reporter).execute()

@@ -6,6 +6,7 @@ Owns the events and their pace. Decides nothing. Diagnostics for logs go to stan
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 from separation.engine.errors import EngineError
 
 PHASES = ("loading", "scanning", "separating", "finishing")
-MIN_INTERVAL = 0.2
+MIN_INTERVAL, READING_INTERVAL = 0.2, 1.0
 
 
 class Reporter:
@@ -26,7 +27,9 @@ class Reporter:
         self._interval = interval
         self._clock = clock
         self._last = -interval
+        self._last_reading = clock()
         self._fraction = 0.0
+        self._writing = threading.Lock()
 
     def phase(self, name: str) -> None:
         """A new phase has begun; one of `PHASES`."""
@@ -39,6 +42,14 @@ class Reporter:
         if now - self._last >= self._interval or self._fraction >= 1.0:
             self._last = now
             self._write({"event": "progress", "fraction": round(self._fraction, 5)})
+
+    def reading(self, frames: int) -> None:
+        """The first reading has come to `frames`. Said every second from its own thread: who hears nothing for long
+        would take the reading of very long music for a stall."""
+        now = self._clock()
+        if now - self._last_reading >= READING_INTERVAL:
+            self._last_reading = now
+            self.note(frames_read=frames)
 
     def note(self, **facts: Any) -> None:
         """Something worth recording that changes nothing for whoever reads the events."""
@@ -53,5 +64,6 @@ class Reporter:
         self._write({"event": "error", "code": str(error.code), "message": error.message})
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
-        self._stream.flush()
+        with self._writing:
+            self._stream.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+            self._stream.flush()

@@ -5,6 +5,7 @@ No torch, so that it runs while torch is being imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from separation.engine.decode import Decoder, Source
@@ -23,8 +24,11 @@ class Scan:
     truncated: bool
 
 
-def scan(plan: Plan, sample_rate: int, channels: int) -> Scan:
-    """Read the plan's input once. Raises `EngineError` for all that cannot be read or is too long."""
+def scan(plan: Plan, sample_rate: int, channels: int, on_frames: Callable[[int], None]) -> Scan:
+    """Read the plan's input once, saying after each block how many frames there were.
+
+    Raises `EngineError` for all that cannot be read or is too long.
+    """
     shape = stream_shape(plan.input, plan.ffmpeg)
     longest = plan.max_duration_seconds
     source = Source(plan.input, plan.ffmpeg, shape.channels, sample_rate, channels, longest, shape.speakers)
@@ -32,4 +36,5 @@ def scan(plan: Plan, sample_rate: int, channels: int) -> Scan:
     with Decoder(source, read_ahead=0) as decoder:
         for block in decoder:
             statistics.update(block)
+            on_frames(decoder.frames)
     return Scan(source, decoder.frames, statistics.normalisation(), decoder.truncated)

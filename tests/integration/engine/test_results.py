@@ -14,7 +14,7 @@ from demucs.audio import prevent_clip
 from demucs.hf import load_safetensors_model
 
 from separation.catalog import MODELS
-from separation.engine import encode, wav
+from separation.engine import encode, progress, wav
 from tests.benchmarks.standins import ARCHITECTURES, write_standin
 
 
@@ -156,6 +156,13 @@ def test_whatever_ffmpeg_decodes_gives_stems_of_one_length(engine, make, kind):
     samples = {output["samples"] for output in ended.last["outputs"]}
     assert samples == {ended.last["effective"]["samples"]}
     assert samples.pop() == pytest.approx(1.37 * 44100, abs=2500)
+
+
+def test_the_first_reading_says_how_far_it_has_come(engine, song, decoded, monkeypatch):
+    monkeypatch.setattr(progress, "READING_INTERVAL", 0.0)
+    ended = engine.run(song, stems=["bass"])
+    read = [event["frames_read"] for event in ended.events if event["event"] == "note"]
+    assert read == sorted(read) and read[-1] == len(decoded(song))
 
 
 def test_of_very_many_channels_the_first_two_are_taken(engine, tmp_path):

@@ -174,6 +174,18 @@ def test_progress_never_goes_back_and_is_not_said_too_often():
     assert said == [0.1, 0.2, 1.0]
 
 
+def test_a_long_first_reading_says_now_and_then_how_far_it_is():
+    now = [0.0]
+    stream = io.StringIO()
+    reporter = Reporter(stream, clock=lambda: now[0])
+    for step in range(1, 6):
+        now[0] = step * 0.6
+        reporter.reading(step * 1000)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"event": "note", "frames_read": frames} for frames in (2000, 4000)
+    ]
+
+
 def test_metadata_text_cannot_be_forged_by_a_tag():
     text = ";FFMETADATA1\ntitle=one\\\nartist\\=forged\\; \\#x\\\\\nartist=true\n[STREAM]\ntitle=late\n"
     assert parse_ffmetadata(text) == {"title": "one artist=forged; #x\\", "artist": "true"}
