@@ -2,7 +2,7 @@
 FROM debian:bookworm-slim
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ffmpeg python3-venv \
+ && apt-get install -y --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
 # The index with PyTorch's CPU builds. PyPI's bring CUDA, several gigabytes: TORCH_INDEX=https://pypi.org/simple

@@ -7,6 +7,7 @@ supervisord, which starts web, worker and reaper, restarts what dies and stops a
 import errno
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> None:
     require_free_port(settings.HOST, int(settings.PORT))
     prepare()
     step_down()
+    make_output_reopenable()
     become_process_manager()
 
 
@@ -47,6 +49,18 @@ def require_free_port(host: str, port: int) -> None:
             taken = error.errno == errno.EADDRINUSE
             why = "another program uses it" if taken else error.strerror
             sys.exit(f"Port {port} on {host} cannot be used: {why}. Choose another with PORT=….")
+
+
+def make_output_reopenable() -> None:
+    """supervisord opens /dev/fd/1 anew for each program. Where that cannot be (systemd's journal is a socket, a
+    container's pipe may be another user's), `cat` carries what they write, from a pipe of this process's own."""
+    try:
+        os.close(os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND))
+    except OSError:
+        carrier = subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True)  # it ends when all have
+        assert carrier.stdin is not None
+        os.dup2(carrier.stdin.fileno(), 1)
+        carrier.stdin.close()
 
 
 def become_process_manager() -> None:

@@ -29,6 +29,29 @@ def test_a_free_port_is_accepted() -> None:
     require_free_port("127.0.0.1", port)
 
 
+REOPENS = """
+import os
+from stemsite.run import make_output_reopenable
+before = os.fstat(1).st_ino
+make_output_reopenable()
+with open("/dev/fd/1", "ab") as again:
+    again.write(b"same" if os.fstat(1).st_ino == before else b"carried")
+"""
+
+
+def test_output_to_a_socket_as_systemd_has_it_can_be_opened_again_and_arrives() -> None:
+    ours, theirs = socket.socketpair()
+    subprocess.run([sys.executable, "-c", REOPENS], cwd=ROOT, stdout=theirs, check=True)
+    theirs.close()
+    with ours, ours.makefile("rb") as arriving:
+        assert arriving.read() == b"carried"
+
+
+def test_output_that_can_be_opened_again_is_left_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", REOPENS], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"same"
+
+
 def checked(data_dir: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     """`manage.py check` under these environment variables."""
     env = {**os.environ, "DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "stemsite.settings", **settings}
