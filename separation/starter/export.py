@@ -28,6 +28,7 @@ def export(state: Mapping[str, torch.Tensor], folder: Path = WEIGHTS) -> Path:
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor for name, tensor in state.items()
     }
     save_file(half, str(path), metadata=metadata())
+    path.chmod(0o644)  # safetensors writes for its own user alone; who installs weights may not be who serves
     (folder / f"{NAME}.yaml").write_text(f"models: ['{NAME}']\n")
     checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     (folder / "checksums.json").write_text(json.dumps(checksums, indent=2) + "\n")

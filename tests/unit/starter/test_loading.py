@@ -72,3 +72,8 @@ def test_exported_weights_are_the_trained_ones_in_half_precision(tmp_path):
     loaded = load_starter(tmp_path / "weights")
     for name, value in network.state_dict().items():
         assert torch.allclose(value, loaded.state_dict()[name], atol=1e-3, rtol=1e-3), name
+
+
+def test_exported_weights_can_be_read_by_whoever_serves(tmp_path):
+    path = export(build().state_dict(), tmp_path / "weights")
+    assert path.stat().st_mode & 0o777 == 0o644
