@@ -3,10 +3,11 @@
 # make check  lint and types only
 # make bench  the benchmark tables of the README (BENCH="engine overshoot …" to choose)
 
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-BENCH  ?=
+PYTHON      ?= python3
+VENV        ?= .venv
+BIN         := $(VENV)/bin
+BENCH       ?=
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: run test check bench format clean
 .DEFAULT_GOAL := run

@@ -9,6 +9,8 @@ from django.db import OperationalError
 
 from separation.services.housekeeping import PATIENCE_SECONDS, AfterOutage, Chore, Housekeeper
 
+pytestmark = pytest.mark.django_db  # after each chore old connections are closed, also those of earlier tests
+
 
 class Clock:
     def __init__(self) -> None:
