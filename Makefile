@@ -7,7 +7,7 @@ PYTHON      ?= python3
 VENV        ?= .venv
 BIN         := $(VENV)/bin
 BENCH       ?=
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
 
 .PHONY: run test check bench format clean
 .DEFAULT_GOAL := run

@@ -1,15 +1,26 @@
-"""Rules for the whole suite: skips can be forbidden, no property fails for a slow machine, and the throw-away data
-folder goes when the run ends."""
+"""Rules for the whole suite: skips can be forbidden, no property fails for a slow machine, two processes share the
+tests in the same way each time, and the throw-away data folder goes when the run ends."""
 
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("stemsite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stemsite")
+
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What `--dist loadgroup` keeps in one process, in one order: with files dealt out freely no two runs are alike."""
+    for item in items:
+        first = item.path.relative_to(TESTS).parts[0]
+        item.add_marker(pytest.mark.xdist_group("integration" if first == "integration" else "other"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,6 +11,7 @@ from stemsite.settings import *  # noqa: F403
 from stemsite.settings import DATA_DIR, DATABASES, STORAGES
 
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+MEMORY_LIMIT_MB = 16 * 1024  # this process runs all tests and trains networks: it takes work however much it holds
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(Path(DATA_DIR) / "test.sqlite3")}
