@@ -3,6 +3,7 @@
 import re
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -222,6 +223,15 @@ def test_jobs_are_filtered(api: Api, track: Track) -> None:
     queued = make_job(track)
     found = api("GET", f"{JOBS}?state=queued&track={track.pk}&model=starter&created_after=2020-01-01T00:00:00Z")
     assert [row["id"] for row in found.json()["results"]] == [str(queued.pk)]
+
+
+@pytest.mark.parametrize("fraction", [0, 1000, 123456])
+def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, fraction: int) -> None:
+    job = make_job(track)
+    SeparationJob.objects.update(created_at=job.created_at.replace(microsecond=fraction))
+    moment = quote(api("GET", f"{JOBS}{job.pk}/").json()["created_at"])
+    for name in ("created_before", "created_after"):
+        assert api("GET", f"{JOBS}?{name}={moment}").json()["results"] == []
 
 
 def test_polling_an_unchanged_job_costs_a_304(api: Api, finished: SeparationJob) -> None:
