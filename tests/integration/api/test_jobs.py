@@ -229,9 +229,14 @@ def test_jobs_are_filtered(api: Api, track: Track) -> None:
 def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, fraction: int) -> None:
     job = make_job(track)
     SeparationJob.objects.update(created_at=job.created_at.replace(microsecond=fraction))
-    moment = quote(api("GET", f"{JOBS}{job.pk}/").json()["created_at"])
-    for name in ("created_before", "created_after"):
-        assert api("GET", f"{JOBS}?{name}={moment}").json()["results"] == []
+    own = api("GET", f"{JOBS}{job.pk}/").json()["created_at"]
+    earlier, later = ((datetime.fromisoformat(own) + timedelta(microseconds=step)).isoformat() for step in (-1, 1))
+    found = {
+        (name, moment): len(api("GET", f"{JOBS}?{name}={quote(moment)}").json()["results"])
+        for name in ("created_before", "created_after")
+        for moment in (earlier, own, later)
+    }
+    assert [key for key, count in found.items() if count] == [("created_before", later), ("created_after", earlier)]
 
 
 def test_polling_an_unchanged_job_costs_a_304(api: Api, finished: SeparationJob) -> None:

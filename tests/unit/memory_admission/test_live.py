@@ -111,8 +111,8 @@ def test_estimates_are_set_against_what_was_observed() -> None:
 
 
 @pytest.mark.parametrize(("rss_mb", "level"), [(1536, "ok"), (1537, "over_warning"), (2049, "over_limit")])
-def test_a_service_process_has_a_level(rss_mb: int, level: str, settings: object) -> None:
-    settings.MEMORY_LIMIT_MB, settings.MEMORY_WARNING_THRESHOLD_MB = 2048, 1536  # type: ignore[attr-defined]
+def test_a_service_process_has_a_level(rss_mb: int, level: str, settings: Settings) -> None:
+    settings.MEMORY_LIMIT_MB, settings.MEMORY_WARNING_THRESHOLD_MB = 2048, 1536
     ServiceProcess.objects.create(host=Host.objects.create(name="a"), role="web", pid=1, rss_bytes=rss_mb * MIB)
     assert live_snapshot()["processes"][0]["level"] == level
 
