@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from separation import services
-from separation.api import parameters
+from separation.api import moments, parameters
 from separation.api.base import ApiView
 from separation.api.gate import refuse_when_busy
 from separation.api.idempotency import once
@@ -121,12 +121,13 @@ class JobList(ApiView):
         return Response({"results": JobSummarySerializer(page.items, many=True).data, "next": page.next})
 
     def _filtered(self, request: Request) -> QuerySet[SeparationJob]:
+        earliest, latest = (parameters.moment(request, name) for name in ("created_after", "created_before"))
         wanted = {
             "state": parameters.choice(request, "state", JobState.values),
             "track_id": parameters.uuid(request, "track"),
             "model": request.GET.get("model"),
-            "created_at__gt": parameters.moment(request, "created_after"),
-            "created_at__lt": parameters.moment(request, "created_before"),
+            "created_at__gt": earliest and moments.after(earliest),
+            "created_at__lt": latest and moments.before(latest),
         }
         given = {name: value for name, value in wanted.items() if value is not None}
         return SeparationJob.objects.filter(owner=self.user, **given)

@@ -1,6 +1,7 @@
 """Jobs and tracks through the API."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,9 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import TextField, Value
+from django.db.models.functions import Now
 from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.response import Response
@@ -225,10 +229,26 @@ def test_jobs_are_filtered(api: Api, track: Track) -> None:
     assert [row["id"] for row in found.json()["results"]] == [str(queued.pk)]
 
 
-@pytest.mark.parametrize("fraction", [0, 1000, 123456])
-def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, fraction: int) -> None:
+WRITTEN: dict[str, Callable[[datetime], Any]] = {
+    "by Python": lambda moment: moment.replace(microsecond=123456),
+    "by Python at a whole millisecond": lambda moment: moment.replace(microsecond=120000),
+    "by Python at a whole second": lambda moment: moment.replace(microsecond=0),
+    "by the database": lambda _: Now(),
+    "by the database at a whole second": lambda moment: kept_with_decimals(moment.replace(microsecond=0)),
+}
+
+
+def kept_with_decimals(moment: datetime) -> Any:
+    """As Now() writes it on SQLite: with three decimals."""
+    if connection.vendor != "sqlite":
+        return moment
+    return Value(f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}", output_field=TextField())
+
+
+@pytest.mark.parametrize("writer", WRITTEN)
+def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, writer: str) -> None:
     job = make_job(track)
-    SeparationJob.objects.update(created_at=job.created_at.replace(microsecond=fraction))
+    SeparationJob.objects.update(created_at=WRITTEN[writer](job.created_at))
     own = api("GET", f"{JOBS}{job.pk}/").json()["created_at"]
     earlier, later = ((datetime.fromisoformat(own) + timedelta(microseconds=step)).isoformat() for step in (-1, 1))
     found = {
