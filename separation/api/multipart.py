@@ -26,6 +26,7 @@ from separation.services.numbers import number, whole
 from separation.uploads import limits
 from separation.uploads.body import GuardedBody
 from separation.uploads.parts import folder
+from separation.uploads.protocol import body_length
 
 FIELD = "file"
 MOST_OVERHEAD = 64 * 1024
@@ -121,14 +122,10 @@ def received_file(request: HttpRequest, check: Callable[[int], None]) -> Iterato
 
 
 def _announced(request: HttpRequest) -> int:
-    text = request.headers.get("Content-Length", "")
-    if "Transfer-Encoding" in request.headers or not text:
-        raise Problem(411, "length_required")
-    if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise Problem(400, "invalid_header", "Content-Length is not a number.", header="Content-Length")
+    length = body_length(request.headers)
     if not request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
         raise Problem(415, "unsupported_media_type", "Send multipart/form-data with the file in the field 'file'.")
-    return int(text)
+    return length
 
 
 def _parse(request: HttpRequest, handler: ToStaging, announced: int) -> None:

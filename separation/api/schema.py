@@ -101,8 +101,8 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for schema in components["schemas"].values():
         _close(schema)
     for path, item in result["paths"].items():
-        for operation in item.values():
-            _complete_operation(path, operation)
+        for method, operation in item.items():
+            _complete_operation(path, method, operation)
     result["paths"] = dict(sorted({**result["paths"], **deepcopy(EXTRA_PATHS)}.items()))
     return result
 
@@ -113,9 +113,9 @@ def _close(schema: dict[str, Any]) -> None:
         schema.setdefault("additionalProperties", False)
 
 
-def _complete_operation(path: str, operation: dict[str, Any]) -> None:
+def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    for status in _problems_of(path, operation):
+    for status in _problems_of(path, method, operation):
         responses.setdefault(status, problem_answer(status))
     body = operation.get("requestBody")
     example = EXAMPLES.get(operation["operationId"])
@@ -123,8 +123,10 @@ def _complete_operation(path: str, operation: dict[str, Any]) -> None:
         body["content"]["application/json"].setdefault("examples", {"example": {"value": example}})
 
 
-def _problems_of(path: str, operation: dict[str, Any]) -> list[str]:
+def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     statuses = set(EVERYWHERE) | {"400"}
+    if method != "get":
+        statuses.add("411")
     if "{" in path:
         statuses.add("404")
     if operation["operationId"] in CONFLICTS:
@@ -132,7 +134,7 @@ def _problems_of(path: str, operation: dict[str, Any]) -> list[str]:
     if "requestBody" in operation:
         statuses |= {"413", "415", "422"}
     if operation["operationId"] == "create_track":
-        statuses |= {"411", "507"}
+        statuses.add("507")
     if operation["operationId"] == "retry_job":
         statuses.add("422")
     return sorted(statuses)

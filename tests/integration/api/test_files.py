@@ -181,3 +181,9 @@ def test_a_link_of_a_deleted_stem_leads_nowhere(anyone: Api, stem: Stem) -> None
 @pytest.mark.parametrize("body", [{"expires_in": 0}, {"expires_in": 10**9}, {"expires_in": "1"}, {"until": 5}])
 def test_a_link_lives_for_a_reasonable_time(api: Api, stem: Stem, body: dict[str, Any]) -> None:
     assert api("POST", f"/api/v1/stems/{stem.pk}/link/", body).status_code == 422
+
+
+@pytest.mark.parametrize("body", ["[]", "0", "false", '""', "null"])
+def test_a_link_is_not_made_for_a_body_that_is_no_object(api: Api, stem: Stem, body: str) -> None:
+    response = api("POST", f"/api/v1/stems/{stem.pk}/link/", body)
+    assert (response.status_code, code_of(response)) == (400, "malformed_body")
