@@ -16,6 +16,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.response import Response
 
+from memory.monitor import MemoryMonitor, process_monitor
 from separation import ledger
 from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
@@ -444,10 +445,8 @@ def test_models_say_whether_they_are_ready(api: Api) -> None:
 
 
 def test_no_work_is_taken_while_the_process_holds_too_much(api: Api, track: Track, monkeypatch: Any) -> None:
-    from memory.monitor import MemoryMonitor
-    from separation.api import gate
-
-    monkeypatch.setattr(gate, "monitor", lambda: MemoryMonitor(limit=1, warning_threshold=1, check_interval=7))
+    full = MemoryMonitor(limit=1, warning_threshold=1, check_interval=7)
+    monkeypatch.setattr(process_monitor, "accepting_work", full.accepting_work)
     response = api("POST", JOBS, {"track": str(track.pk)})
     assert (response.status_code, code_of(response), response["Retry-After"]) == (503, "busy", "7")
 
