@@ -41,6 +41,7 @@ MEANINGS: dict[str, str] = {
     "throttled": "Too many requests of this kind. Wait, then try again.",
     "idempotency_conflict": "A request with this Idempotency-Key is still being worked on.",
     "idempotency_mismatch": "This Idempotency-Key was used before with a different request.",
+    "precondition_failed": "The file is not in the state that If-Match or If-Unmodified-Since asks for.",
     "range_not_satisfiable": "The range lies outside the file.",
     "link_invalid": "This download link is not valid, or has expired. Ask for a new one.",
     "internal_error": "Something went wrong on the server. It has been logged.",
