@@ -31,6 +31,10 @@ from separation.uploads.protocol import body_length
 FIELD = "file"
 MOST_OVERHEAD = 64 * 1024
 CHUNK_BYTES = 256 * 1024
+NOT_KEPT = (
+    "The file did not arrive whole, and nothing of it is kept. "
+    "Send it again, or by /api/v1/uploads/, where an upload goes on after a break."
+)
 
 
 class RawBody(BaseParser):
@@ -136,7 +140,7 @@ def _parse(request: HttpRequest, handler: ToStaging, announced: int) -> None:
         except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, UnicodeError) as error:
             raise Problem(400, "bad_request", "The body is not well-formed multipart/form-data.") from error
     if body.ended and handler.problem is None:
-        raise Problem(408 if body.ended == "upload_too_slow" else 400, body.ended)
+        raise Problem(408 if body.ended == "upload_too_slow" else 400, body.ended, NOT_KEPT)
 
 
 def _checked(handler: ToStaging) -> Received:

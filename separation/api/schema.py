@@ -49,6 +49,7 @@ MEANINGS = {
     "404": "not there, or not yours",
     "405": "not a method of this address",
     "406": "not available in an accepted media type",
+    "408": "hardly anything arrived for a while",
     "409": "not possible in the present state",
     "411": "a length is required",
     "413": "too large, or beyond a quota",
@@ -134,7 +135,7 @@ def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]
     if "requestBody" in operation:
         statuses |= {"413", "415", "422"}
     if operation["operationId"] == "create_track":
-        statuses.add("507")
+        statuses |= {"408", "507"}
     if operation["operationId"] == "retry_job":
         statuses.add("422")
     return sorted(statuses)
