@@ -143,6 +143,14 @@ def test_a_token_that_may_only_read_cannot_change_anything(owner: User, track: T
         assert code_of(api(method, path, {})) == "insufficient_scope"
 
 
+def test_a_token_that_may_only_read_can_revoke_itself_and_no_other(owner: User) -> None:
+    other = create_token(owner, "other")[0]
+    token, text = create_token(owner, "t", ["read"])
+    assert code_of(api_for(text)("DELETE", f"/api/v1/tokens/{other.pk}/")) == "session_required"
+    assert api_for(text)("DELETE", f"/api/v1/tokens/{token.pk}/").status_code == 204
+    assert list(list_tokens(owner)) == [other]
+
+
 def test_a_token_cannot_make_tokens(api: Api, owner: User) -> None:
     assert code_of(api("POST", "/api/v1/tokens/", {"name": "more"})) == "session_required"
     assert list_tokens(owner).count() == 1
