@@ -58,7 +58,6 @@ MEANINGS: dict[str, str] = {
     "upload_superseded": "Another request took over this upload; what arrived is kept.",
     "upload_elsewhere": "This upload is kept on another host of this service. Try again.",
     "invalid_metadata": "Upload-Metadata is not a list of distinct keys with base64 values.",
-    "webhook_target": "Webhook addresses must be http or https addresses on the public internet.",
 }
 
 

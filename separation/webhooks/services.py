@@ -41,15 +41,15 @@ Post = Callable[..., int]
 logger = logging.getLogger(__name__)
 
 
-def check_url(url: object) -> str:
-    """The address, if messages can be sent there. Raises `ServiceError` (webhook_target)."""
+def check_url(url: object, *, field: str = "webhook_url") -> str:
+    """The address, if messages can be sent there. Raises `ServiceError` (webhook_target) about `field`."""
     if not isinstance(url, str) or len(url) > LONGEST_URL:
-        raise ServiceError("webhook_target", field="webhook_url")
+        raise ServiceError("webhook_target", field=field)
     try:
         parts = sending.parsed(url)
         _refuse_private_literal(str(parts.hostname))
     except sending.Undeliverable as error:
-        raise ServiceError("webhook_target", f"Webhook: {error}.", field="webhook_url") from error
+        raise ServiceError("webhook_target", f"Webhook: {error}.", field=field) from error
     return url
 
 
@@ -65,7 +65,7 @@ def _refuse_private_literal(host: str) -> None:
 
 def add_endpoint(owner: User, url: object, *, job: SeparationJob | None = None) -> Endpoint:
     """A new endpoint for all the owner's jobs, or for one. Raises `ServiceError`."""
-    checked = check_url(url)
+    checked = check_url(url, field="webhook_url" if job else "url")
     if job is None and list_endpoints(owner).count() >= MAX_PER_USER:
         raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
     endpoint = Endpoint.objects.create(

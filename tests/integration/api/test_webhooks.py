@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from separation import services as jobs
+from separation.api.problems import meaning
 from separation.models import JobState, SeparationJob, Track
 from separation.webhooks import services
 from separation.webhooks.models import Delivery, DeliveryState, Endpoint
@@ -164,7 +165,12 @@ def test_the_owner_makes_lists_and_deletes_webhooks(api: Api, others_api: Api) -
 )
 def test_an_address_that_can_never_be_told_is_refused(api: Api, url: Any) -> None:
     response = api("POST", HOOKS, {"url": url})
-    assert (response.status_code, code_of(response) in ("webhook_target", "invalid_option")) == (422, True)
+    assert (response.status_code, code_of(response), response.json()["field"]) == (422, "webhook_target", "url")
+
+
+def test_a_refused_address_is_answered_with_what_addresses_there_can_be(api: Api, track: Track) -> None:
+    response = api("POST", "/api/v1/jobs/", {"track": str(track.pk), "webhook_url": 17})
+    assert response.json()["detail"] == meaning("webhook_target")
 
 
 def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Track) -> None:
