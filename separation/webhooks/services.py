@@ -167,25 +167,31 @@ def forget_old() -> int:
 
 
 def _claim(delivery: Delivery) -> bool:
-    """Takes the next try for us: whoever else looks finds it due only after our time is up."""
+    """Takes the next try for us, unless the endpoint was switched off: who looks later finds it due after our time."""
     lease = timezone.now() + timedelta(seconds=number("WEBHOOK_TIMEOUT_SECONDS") * 3 + 30)
-    row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
+    # Not by a join: after waiting for another's claim, PostgreSQL looks again at this row's own columns only.
+    row = _at_its_try(delivery).filter(endpoint__in=Endpoint.objects.filter(active=True))
     claimed = row.update(attempts=F("attempts") + 1, next_attempt_at=lease, last_attempt_at=timezone.now())
     delivery.attempts += 1
     return claimed == 1
 
 
+def _at_its_try(delivery: Delivery) -> QuerySet[Delivery]:
+    """The message's row while it waits and nobody has begun another try."""
+    return Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
+
+
 def _try(delivery: Delivery, post: Post) -> None:
+    """One try. That the message arrived is noted whoever else tries; that it did not, only while it is our try."""
     status, error = None, ""
     try:
         status = _send(delivery, post)
     except sending.Undeliverable as problem:
         error = str(problem)[:255]
-    row = Delivery.objects.filter(pk=delivery.pk)
     if status is not None and 200 <= status < 300:
-        row.update(state=DeliveryState.DELIVERED, status=status, error="")
+        Delivery.objects.filter(pk=delivery.pk).update(state=DeliveryState.DELIVERED, status=status, error="")
         return
-    row.update(status=status, error=error or f"answered {status}", **_what_next(delivery, status))
+    _at_its_try(delivery).update(status=status, error=error or f"answered {status}", **_what_next(delivery, status))
     logger.info("webhook not delivered", extra={"reason": error or status, "job": delivery.payload["data"]["job"]})
 
 

@@ -107,6 +107,36 @@ def test_a_receiver_that_is_gone_is_not_asked_again(delivery: Delivery) -> None:
     assert Delivery.objects.get().state == DeliveryState.FAILED
 
 
+def test_a_receiver_that_is_gone_gets_nothing_more_of_the_same_turn(delivery: Delivery) -> None:
+    now = timezone.now()
+    Delivery.objects.create(endpoint=delivery.endpoint, event="e", payload=delivery.payload, next_attempt_at=now)
+    post = Post(410)
+    services.deliver_due(post=post)
+    assert len(post.sent) == 1
+
+
+def test_what_failed_late_does_not_take_back_that_another_try_arrived(delivery: Delivery) -> None:
+    def slow(*_: Any, **__: Any) -> int:
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        services.deliver_due(post=Post())
+        return 500
+
+    services.deliver_due(post=slow)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.error) == (DeliveryState.DELIVERED, "")
+
+
+def test_what_failed_late_leaves_a_try_that_others_have_begun(delivery: Delivery) -> None:
+    def slow(*_: Any, **__: Any) -> int:
+        Delivery.objects.update(attempts=2, next_attempt_at=lease)
+        return 500
+
+    lease = timezone.now() + timedelta(seconds=60)
+    services.deliver_due(post=slow)
+    delivery.refresh_from_db()
+    assert (delivery.next_attempt_at, delivery.error) == (lease, "")
+
+
 def test_what_waits_for_an_endpoint_waits_while_it_is_switched_off(delivery: Delivery) -> None:
     Endpoint.objects.update(active=False)
     assert (services.deliver_due(post=Post()), services.is_due()) == (0, False)
