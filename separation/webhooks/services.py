@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -26,6 +27,7 @@ from django.utils.crypto import salted_hmac
 from separation.errors import ServiceError
 from separation.models import FINISHED, SeparationJob
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.webhooks import sending
 from separation.webhooks.models import SECRET_PREFIX, Delivery, DeliveryState, Endpoint, new_secret
 from separation.webhooks.senders import Senders
@@ -66,13 +68,20 @@ def _refuse_private_literal(host: str) -> None:
 def add_endpoint(owner: User, url: object, *, job: SeparationJob | None = None) -> Endpoint:
     """A new endpoint for all the owner's jobs, or for one. Raises `ServiceError`."""
     checked = check_url(url, field="webhook_url" if job else "url")
-    if job is None and list_endpoints(owner).count() >= MAX_PER_USER:
-        raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
-    endpoint = Endpoint.objects.create(
-        owner=owner, url=checked, job=job, secret=job_secret(owner) if job else new_secret()
-    )
+    with transaction.atomic():
+        if job is None:
+            take_turn(owner)
+            _check_number(owner)
+        endpoint = Endpoint.objects.create(
+            owner=owner, url=checked, job=job, secret=job_secret(owner) if job else new_secret()
+        )
     endpoint.refresh_from_db(fields=["created_at"])
     return endpoint
+
+
+def _check_number(owner: User) -> None:
+    if list_endpoints(owner).count() >= MAX_PER_USER:
+        raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
 
 
 def job_secret(owner: User) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from separation import services as jobs
 from separation.api.problems import meaning
+from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.webhooks import services
 from separation.webhooks.models import Delivery, DeliveryState, Endpoint
@@ -188,6 +189,14 @@ def test_the_owner_makes_lists_and_deletes_webhooks(api: Api, others_api: Api) -
     assert others_api("DELETE", path).status_code == 404
     assert api("DELETE", path).status_code == 204
     assert Endpoint.objects.count() == 0
+
+
+def test_the_number_of_webhooks_is_counted_once_it_is_ones_turn(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(services.MAX_PER_USER - 1):
+        services.add_endpoint(owner, f"{URL}/{number}")
+    monkeypatch.setattr(services, "take_turn", lambda user: Endpoint.objects.create(owner=user, url=URL))
+    with pytest.raises(ServiceError, match="20 webhooks"):
+        services.add_endpoint(owner, URL)
 
 
 @pytest.mark.parametrize(
