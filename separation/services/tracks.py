@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from django.db import transaction
+
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
+from separation import states
 from separation.errors import Limit, ReasonCode, ServiceError
-from separation.models import Track, track_path
+from separation.models import FINISHED, Track, track_path
 from separation.services import storing
 from separation.services.costs import operation_bytes
 from separation.services.durability import durable
@@ -60,7 +63,10 @@ def create_track(
 
 def delete_track(track: Track) -> None:
     """Delete a track, its jobs and all their files. A job of it that runs is ended by its own worker, at once."""
-    track.delete()
+    with transaction.atomic():
+        for job in track.jobs.exclude(state__in=FINISHED):
+            states.deleted(job.pk)
+        track.delete()
 
 
 def probe_file(path: Path, owner: str) -> Facts:

@@ -221,6 +221,25 @@ def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Tra
     assert (Endpoint.objects.count(), Delivery.objects.count()) == (0, 0)
 
 
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+@pytest.mark.parametrize("what", ["jobs", "tracks"])
+def test_a_job_that_is_deleted_before_its_end_is_told_as_cancelled(
+    api: Api, endpoint: Endpoint, track: Track, state: str, what: str
+) -> None:
+    job = make_job(track, state)
+    services.add_endpoint(track.owner, URL, job=job)
+    api("DELETE", f"/api/v1/{what}/{job.pk if what == 'jobs' else track.pk}/")
+    delivery = Delivery.objects.get()
+    assert (delivery.endpoint, delivery.event) == (endpoint, "job.cancelled")
+    assert (delivery.payload["data"]["job"], delivery.payload["data"]["reason"]) == (str(job.pk), "cancelled")
+
+
+def test_a_job_that_is_deleted_after_its_end_is_not_told_again(api: Api, endpoint: Endpoint, track: Track) -> None:
+    make_job(track, JobState.FAILED)
+    api("DELETE", f"/api/v1/tracks/{track.pk}/")
+    assert Delivery.objects.count() == 0
+
+
 def test_the_log_forgets_after_a_month(delivery: Delivery) -> None:
     Delivery.objects.update(state=DeliveryState.DELIVERED, created_at=timezone.now() - timedelta(days=31))
     assert services.forget_old() == 1
