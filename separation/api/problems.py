@@ -132,7 +132,12 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def internal_error(request: HttpRequest, error: BaseException) -> HttpResponse:
-    """Logs an exception that nobody expected and answers 500 without saying more."""
+def unexpected(request: HttpRequest, error: BaseException) -> Problem:
+    """Logs an exception that nobody expected; the 500 problem that it is, which says no more."""
     logger.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
-    return problem_response(Problem(500, "internal_error"))
+    return Problem(500, "internal_error")
+
+
+def internal_error(request: HttpRequest, error: BaseException) -> HttpResponse:
+    """The answer to an exception that nobody expected, which is logged."""
+    return problem_response(unexpected(request, error))

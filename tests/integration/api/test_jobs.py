@@ -1,7 +1,7 @@
 """Jobs and tracks through the API."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import TextField, Value
 from django.db.models.functions import Now
 from django.test import RequestFactory
@@ -17,7 +17,7 @@ from django.utils import timezone
 from rest_framework.response import Response
 
 from memory.monitor import MemoryMonitor, process_monitor
-from separation import ledger
+from separation import ledger, services
 from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Submission, Track
@@ -157,6 +157,31 @@ def test_a_batch_accepts_and_refuses_each_job_on_its_own(api: Api, track: Track)
     results = api("POST", f"{JOBS}batch/", {"jobs": [good, bad, 5]}).json()["results"]
     assert [result["status"] for result in results] == [202, 422, 422]
     assert results[1]["problem"]["code"] == "unknown_model"
+
+
+def test_a_batch_under_a_key_is_made_once_though_the_database_was_busy_for_one_of_its_jobs(
+    api: Api, track: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([None, OperationalError("database is locked"), RuntimeError("secret detail")])
+    body = {"jobs": [{"track": str(track.pk)}] * 3}
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "submit", failing(services.submit, errors))
+        first = api("POST", f"{JOBS}batch/", body, Idempotency_Key="k").json()
+    assert [result["status"] for result in first["results"]] == [202, 503, 500]
+    assert "secret detail" not in str(first)
+    assert api("POST", f"{JOBS}batch/", body, Idempotency_Key="k").json() == first
+    assert SeparationJob.objects.count() == 1
+
+
+def failing(function: Callable[..., Any], errors: Iterator[Exception | None]) -> Callable[..., Any]:
+    """`function`, raising the next of `errors` instead where it is one."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if error := next(errors):
+            raise error
+        return function(*args, **kwargs)
+
+    return called
 
 
 @pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": {}}, {"jobs": [{}] * 51}, {"jobs": [], "x": 1}])

@@ -3,12 +3,15 @@
 import itertools
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
 from separation import services as jobs
+from separation import states
 from separation.api.problems import meaning
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
@@ -70,6 +73,20 @@ def test_a_webhook_of_one_job_is_told_of_that_job_only(api: Api, track: Track, o
     delivery = Delivery.objects.get()
     assert delivery.payload["data"]["job"] == wanted
     assert delivery.endpoint.secret == api("GET", HOOKS).json()["job_secret"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_ends_as_soon_as_it_is_there_is_told_to_its_own_webhook(api: Api, track: Track) -> None:
+    def end(job_id: UUID, state: str, **_: Any) -> None:
+        if state == JobState.QUEUED:
+            transaction.on_commit(lambda: states.cancel_waiting(job_id, attempt_number=0))
+
+    states.job_changed.connect(end)
+    try:
+        api("POST", "/api/v1/jobs/", {"track": str(track.pk), "webhook_url": URL})
+    finally:
+        states.job_changed.disconnect(end)
+    assert Delivery.objects.get().event == "job.cancelled"
 
 
 def test_a_message_is_delivered_once_with_its_signature(delivery: Delivery) -> None:
