@@ -128,6 +128,8 @@ def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]
     statuses = set(EVERYWHERE) | {"400"}
     if method != "get":
         statuses.add("411")
+    if method == "delete":
+        statuses.add("409")
     if "{" in path:
         statuses.add("404")
     if operation["operationId"] in CONFLICTS:

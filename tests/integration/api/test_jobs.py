@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.db.models import TextField, Value
 from django.db.models.functions import Now
+from django.db.models.signals import pre_save
 from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.response import Response
@@ -91,6 +92,19 @@ def test_a_track_of_someone_else_cannot_be_separated(others_api: Api, track: Tra
     assert code_of(others_api("POST", "/api/v1/estimates/", wanted)) == "not_found"
     [result] = others_api("POST", f"{JOBS}batch/", {"jobs": [wanted]}).json()["results"]
     assert (result["status"], result["problem"]["code"]) == (422, "not_found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_for_a_track_that_is_deleted_meanwhile_is_a_conflict(api: Api, track: Track) -> None:
+    def lose_track(instance: SeparationJob, **_: Any) -> None:
+        Track.objects.filter(pk=track.pk).delete()
+
+    pre_save.connect(lose_track, sender=SeparationJob)
+    try:
+        response = api("POST", JOBS, {"track": str(track.pk)})
+    finally:
+        pre_save.disconnect(lose_track, sender=SeparationJob)
+    assert (response.status_code, code_of(response), response["Retry-After"]) == (409, "not_allowed_now", "2")
 
 
 @pytest.mark.parametrize(
