@@ -46,6 +46,16 @@ def test_the_job_of_a_lost_worker_waits_again_and_its_reservation_is_free(make_j
     assert reap().jobs == 0
 
 
+def test_a_lease_of_a_clock_that_was_put_back_is_none(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    die_after_claiming(runner)
+    days_ahead = states.from_now(20 * 24 * 3600)
+    SeparationJob.objects.update(lease_expires_at=days_ahead)
+    Reservation.objects.update(expires_at=days_ahead)
+    report = reap()
+    assert (report.jobs, report.reservations) == (1, 1)
+
+
 def test_a_job_that_loses_its_worker_too_often_fails(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
     settings.JOB_MAX_ATTEMPTS = 2
     job = make_job()

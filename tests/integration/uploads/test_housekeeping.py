@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings as live
+from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 
 from separation.models import Track
@@ -34,6 +36,14 @@ def test_an_upload_whose_time_is_up_ends_with_its_bytes(tus: Tus) -> None:
 def test_an_upload_with_time_left_is_left_alone(tus: Tus) -> None:
     tus.create(10, b"abcd")
     assert (expire_uploads(), len(staged())) == (0, 1)
+
+
+def test_somebody_who_is_uploading_can_be_deleted_in_the_admin(tus: Tus, owner: User, admin_client: Client) -> None:
+    tus.create(10, b"abcd")
+    admin_client.post(f"/admin/auth/user/{owner.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(pk=owner.pk).exists()
+    remove_strays(older_than=-1)
+    assert staged() == []
 
 
 def test_an_upload_that_is_being_written_to_is_left_alone(tus: Tus) -> None:
