@@ -52,7 +52,7 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
         return self.filter(released_at=None, expires_at__gt=Now())
 
     def lost(self) -> "ReservationQuerySet":
-        """Those whose holder stopped renewing; also with a lease longer than any, by a clock that was put back since."""
+        """Those whose holder stopped renewing, or has a lease that only a clock since put back can have given."""
         ended = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + LONGEST_LEASE)
         return self.filter(ended, released_at=None)
 
