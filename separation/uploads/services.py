@@ -32,7 +32,18 @@ from separation.uploads.protocol import CHECKSUM_MISMATCH, Checksum, Creation, t
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
-__all__ = ["create_upload", "declare_length", "expire_uploads", "find", "part_of", "settle", "terminate", "write"]
+__all__ = [
+    "create_upload",
+    "declare_length",
+    "expire_uploads",
+    "find",
+    "part_of",
+    "repeated",
+    "require_not_rejected",
+    "settle",
+    "terminate",
+    "write",
+]
 
 
 def create_upload(owner: User, wanted: Creation) -> Upload:
@@ -94,8 +105,7 @@ def settle(upload: Upload) -> Upload:
         return upload
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
         upload = _recovered(upload, part)
-        if upload.is_complete:
-            finish(upload, part)
+        _finish_whole(upload, part)
     return upload
 
 
@@ -124,23 +134,49 @@ def write(
 
     Raises 409 when the offset is not where the upload stands, 413 when the body would pass its end, 413 or 429 when
     a body of an upload of unknown length would pass a limit, 460 when the checksum is wrong (nothing of the body is
-    kept), 507 when the disk is full, and 400, 408 or 409 when the body ended early, after keeping what came.
+    kept), 507 when the disk is full, and 400, 408 or 409 when the body ended early, after keeping what came. One that
+    has ended meanwhile is answered by `repeated`.
     """
     part = part_of(upload)
     if offset < upload.offset:  # certainly stale: no reason to disturb whoever is writing
         raise _mismatch(upload)
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")) as descriptor:
         upload = _recovered(upload, part)
+        if upload.state != UploadState.RECEIVING:
+            return repeated(upload, offset=offset, announced=announced)
         if offset != upload.offset:
             raise _mismatch(upload)
         if length is not None:
             declare_length(upload, length)
         _check_room(upload, announced)
         _Append(upload, part, descriptor, checksum).run(body, announced)
-        if upload.is_complete and upload.state == UploadState.RECEIVING:
-            finish(upload, part)
+        _finish_whole(upload, part)
     _raise_if_short(upload, body, announced)
     return upload
+
+
+def repeated(upload: Upload, *, offset: int, announced: int) -> Upload:
+    """An upload that has ended: its last body sent again is answered like the first time, anything more does not fit.
+
+    Raises 422 when the file was refused, 409 when the offset is not where the upload stands, 413 for more bytes.
+    """
+    require_not_rejected(upload)
+    if offset != upload.offset:
+        raise _mismatch(upload)
+    if announced:
+        raise Problem(413, "too_large", "The upload already has all its bytes.")
+    return upload
+
+
+def require_not_rejected(upload: Upload) -> None:
+    """Raises 422, with the reason, when the file was refused."""
+    if upload.state == UploadState.REJECTED:
+        raise Problem(422, upload.reason, upload.message, headers={"Upload-Offset": str(upload.offset)})
+
+
+def _finish_whole(upload: Upload, part: Part) -> None:
+    if upload.is_complete and upload.state == UploadState.RECEIVING:
+        finish(upload, part)
 
 
 def _recovered(upload: Upload, part: Part) -> Upload:
