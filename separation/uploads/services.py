@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from memory.rooms import live_hosts, live_processes
 from memory.streaming import StreamingFileHandler
 from separation.api.problems import Problem, not_found
 from separation.services.names import clean_name
@@ -282,9 +283,24 @@ def _disk_problem(upload: Upload) -> Problem:
 
 
 def terminate(upload: Upload) -> None:
-    """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays."""
+    """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays.
+
+    The bytes on a host that is gone are left to `housekeeping`. Raises 503 when another that runs has them.
+    """
+    if upload.host != settings.HOST_NAME and _is_gone(upload.host):
+        _terminate(upload)
+        return
     part = part_of(upload)
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
-        Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
+        _terminate(upload)
         part.remove()
+
+
+def _is_gone(host: str) -> bool:
+    """Whether nothing has been heard of the host for minutes."""
+    return not (live_hosts().filter(pk=host).exists() or live_processes().filter(host_id=host).exists())
+
+
+def _terminate(upload: Upload) -> None:
+    Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
     logger.info("upload terminated", extra={"upload": upload.id})
