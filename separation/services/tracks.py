@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from django.db import Error as DatabaseError
+
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
@@ -138,8 +140,10 @@ def _store(track: Track, path: Path, *, move: bool) -> None:
     try:
         with durable():
             track.save(force_insert=True)
+    except DatabaseError:  # it may have committed: the file stays, for `retention.remove_orphans` to judge
+        raise
     except BaseException:
-        storing.remove(storage, [track.file.name])
+        storing.take_back(Track.objects.filter(pk=track.pk), [track.file.name])
         raise
     if move:
         path.unlink(missing_ok=True)
