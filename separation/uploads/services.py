@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
 from memory.rooms import live_hosts, live_processes
@@ -22,6 +23,7 @@ from memory.streaming import StreamingFileHandler
 from separation.api.problems import Problem, not_found
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.uploads import limits
 from separation.uploads.body import GuardedBody
 from separation.uploads.finishing import finish
@@ -53,16 +55,18 @@ def create_upload(owner: User, wanted: Creation) -> Upload:
     sha256 = text_value(wanted.values, "sha256").lower()
     if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
         raise Problem(400, "invalid_metadata", "The metadata value sha256 must be 64 hex digits.")
-    limits.check_creation(owner, wanted.length)
-    upload = Upload.objects.create(
-        owner=owner,
-        host=settings.HOST_NAME,
-        length=wanted.length,
-        metadata=wanted.metadata,
-        filename=clean_name(name),
-        sha256=sha256,
-        expires_at=timezone.now() + lifetime(),
-    )
+    with transaction.atomic():
+        take_turn(owner)
+        limits.check_creation(owner, wanted.length)
+        upload = Upload.objects.create(
+            owner=owner,
+            host=settings.HOST_NAME,
+            length=wanted.length,
+            metadata=wanted.metadata,
+            filename=clean_name(name),
+            sha256=sha256,
+            expires_at=timezone.now() + lifetime(),
+        )
     logger.info("upload created", extra={"upload": upload.id, "user": owner.pk, "bytes": wanted.length})
     return upload
 

@@ -22,7 +22,6 @@ from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
 from separation.options import SeparationOptions
-from separation.uploads import limits
 from separation.uploads.body import announced
 from separation.uploads.oneshot import take_file
 from separation.views.acting import action_of
@@ -84,7 +83,6 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
 
 def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
     user, path, name = signed_in(request), Path(file.temporary_file_path()), file.name or "track"
-    limits.check_creation(user, None)
     return services.submit(user, take_file(user, path, name), options)
 
 
