@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -135,6 +136,29 @@ def test_a_publisher_that_has_lost_its_job_takes_its_files_back(
     runner.run(claimed)
     job.refresh_from_db()
     assert (job.state, stored(), Stem.objects.count(), staged()) == (JobState.QUEUED, [], 0, [])
+
+
+def test_a_publisher_that_is_ended_right_after_its_commit_leaves_the_files(
+    make_job: MakeJob, runner: JobRunner
+) -> None:
+    job = make_job()
+
+    def end() -> None:
+        raise SystemExit
+
+    def changed(state: str, **_: object) -> None:
+        if state == JobState.SUCCEEDED:
+            transaction.on_commit(end)
+
+    states.job_changed.connect(changed)
+    try:
+        with pytest.raises(SystemExit):
+            runner.run_all()
+    finally:
+        states.job_changed.disconnect(changed)
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+    assert len(stored()) == 4 and stored() == sorted(Stem.objects.values_list("file", flat=True))
 
 
 @pytest.mark.parametrize(("error", "reason"), [(28, "disk_full"), (5, "storage_failed")])
