@@ -84,7 +84,10 @@ def test_the_command_prints_a_token_that_works(owner: User) -> None:
     assert token.expires_at is not None
 
 
-@pytest.mark.parametrize("arguments", [["nobody"], ["owner", "--scope", "staff"], ["owner", "--days", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["nobody"], ["owner", "--scope", "staff"], ["owner", "--days", "-1"], ["owner", "--days", "99999999999"]],
+)
 def test_the_command_says_what_is_wrong(owner: User, arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("create_token", *arguments)

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import transaction
+from django.test import Client
 from django.utils import timezone
 
 from separation import services as jobs
@@ -57,6 +58,15 @@ def test_a_job_that_ends_is_told_to_its_owners_endpoints_only(owner: User, stran
     delivery = Delivery.objects.get()
     assert (delivery.endpoint.owner, delivery.event) == (owner, "job.cancelled")
     assert delivery.payload["data"]["job"] == str(job.pk)
+
+
+def test_staff_who_may_only_look_cannot_have_a_message_sent_again(delivery: Delivery, client: Client) -> None:
+    Delivery.objects.update(state=DeliveryState.FAILED)
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    client.force_login(viewer)
+    client.post("/admin/webhooks/delivery/", {"action": "send_again", "_selected_action": str(delivery.pk)})
+    assert Delivery.objects.get().state == DeliveryState.FAILED
 
 
 def test_a_job_that_goes_on_is_not_told(endpoint: Endpoint, track: Track) -> None:
