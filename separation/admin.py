@@ -227,6 +227,14 @@ class SeparationJobAdmin(ReadOnlyAdmin):
         del obj
         return request.user.has_perm("separation.delete_separationjob")
 
+    def delete_model(self, request: HttpRequest, obj: SeparationJob) -> None:
+        del request
+        services.delete_job(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[SeparationJob]) -> None:
+        for job in queryset:
+            self.delete_model(request, job)
+
     @admin.action(description="Cancel", permissions=["manage"])
     def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[SeparationJob]) -> None:
         self._each(request, jobs, services.cancel, "cancelled")
@@ -305,12 +313,20 @@ class TrackAdmin(ReadOnlyAdmin):
     def length(self, track: Track) -> str:
         if track.duration_seconds is None:
             return ""
-        minutes, seconds = divmod(round(track.duration_seconds), 60)
+        minutes, seconds = divmod(int(track.duration_seconds), 60)
         return f"{minutes}:{seconds:02}"
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         del obj
         return request.user.has_perm("separation.delete_track")
+
+    def delete_model(self, request: HttpRequest, obj: Track) -> None:
+        del request
+        services.delete_track(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Track]) -> None:
+        for track in queryset:
+            self.delete_model(request, track)
 
 
 @admin.register(WorkerCluster)

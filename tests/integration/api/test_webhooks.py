@@ -261,6 +261,15 @@ def test_a_job_that_is_deleted_before_its_end_is_told_as_cancelled(
     assert (delivery.payload["data"]["job"], delivery.payload["data"]["reason"]) == (str(job.pk), "cancelled")
 
 
+@pytest.mark.parametrize("what", ["separationjob", "track"])
+def test_so_is_one_that_the_admin_deletes(admin_client: Client, endpoint: Endpoint, track: Track, what: str) -> None:
+    job = make_job(track)
+    key = job.pk if what == "separationjob" else track.pk
+    chosen = {"action": "delete_selected", "_selected_action": str(key), "post": "yes"}
+    admin_client.post(f"/admin/separation/{what}/", chosen)
+    assert (Delivery.objects.get().event, SeparationJob.objects.count()) == ("job.cancelled", 0)
+
+
 def test_a_job_that_is_deleted_after_its_end_is_not_told_again(api: Api, endpoint: Endpoint, track: Track) -> None:
     make_job(track, JobState.FAILED)
     api("DELETE", f"/api/v1/tracks/{track.pk}/")
