@@ -19,10 +19,10 @@ def size(count: int | None) -> str:
 
 @register.filter
 def clock(seconds: float | None) -> str:
-    """`3:05`, `1:02:09`; a dash when unknown."""
+    """`3:05`, `1:02:09`; a dash when unknown. Seconds are whole ones that passed, as the player counts them."""
     if seconds is None or seconds < 0:
         return "–"
-    minutes, second = divmod(round(seconds), 60)
+    minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
