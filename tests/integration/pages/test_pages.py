@@ -99,6 +99,25 @@ def test_the_length_of_a_stem_is_known_before_it_is_fetched(page: Client, finish
     assert text(page, f"/jobs/{finished.pk}").count('data-seconds="1800.00"') == 4
 
 
+@pytest.mark.parametrize(
+    ("stated", "truncated", "said"),
+    [
+        (20, True, "The file broke off after 0:03 of 0:20; the stems end there."),
+        (None, True, "The file broke off after 0:03; the stems end there."),
+        (20, False, "The music in the file ends after 0:03 of 0:20; the stems end there."),
+        (4.1, False, ""),
+    ],
+)
+def test_stems_that_end_before_their_track_say_so(
+    page: Client, finished: SeparationJob, stated: float | None, truncated: bool, said: str
+) -> None:
+    finished.stems.update(samples=44100 * 3.5)
+    Track.objects.update(duration_seconds=stated)
+    SeparationJob.objects.update(result={"truncated_input": truncated})
+    html = text(page, f"/jobs/{finished.pk}")
+    assert said in html and ("the stems end there" in html) == bool(said)
+
+
 @pytest.mark.parametrize("state", JobState.values)
 def test_every_job_page_names_its_model(page: Client, make_job: MakeJob, state: str) -> None:
     assert "with <b>Starter</b>" in text(page, f"/jobs/{make_job(state).pk}")
