@@ -18,7 +18,7 @@ from separation.views.acting import action_of
 from separation.views.busy import takes_work
 from separation.views.choices import options_context
 from separation.views.confirming import ask, confirmed
-from separation.views.paging import newest_first
+from separation.views.paging import newest_first, page_at
 from separation.views.people import own, signed_in
 
 
@@ -57,7 +57,12 @@ def delete_track(request: HttpRequest, pk: Any) -> HttpResponse:
         messages.error(request, error.message)
     else:
         messages.success(request, "The track, its jobs and their stems were deleted.")
-    return redirect("tracks")
+    return redirect(_list(request))
+
+
+def _list(request: HttpRequest) -> str:
+    """The page of the list that the form was on."""
+    return page_at(reverse("tracks"), request.POST.get("cursor", ""))
 
 
 def _ask(request: HttpRequest, track: Track) -> HttpResponse:
@@ -67,5 +72,5 @@ def _ask(request: HttpRequest, track: Track) -> HttpResponse:
         consequence="Its jobs and all their stems go with it.",
         verb="Delete it",
         about=track.original_name,
-        back=reverse("tracks"),
+        back=_list(request),
     )

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import signing
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from memory.monitor import MemoryMonitor
 from separation import catalog
 from separation.api import gate
+from separation.api.pagination import SALT
 from separation.models import JobState, SeparationJob, Track
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
@@ -235,6 +237,50 @@ def test_deleting_a_track_asks_then_deletes_all_of_it(page: Client, finished: Se
     assert "Delete this track?" in page.post(path).content.decode()
     page.post(path, {"confirmed": "yes"})
     assert not Track.objects.exists() and not SeparationJob.objects.exists()
+
+
+def test_deleting_a_track_names_it(page: Client, make_track: MakeTrack) -> None:
+    make_track("B & W.wav")
+    assert 'data-confirm="Delete “B &amp; W.wav”?"' in text(page, "/tracks/")
+
+
+@pytest.fixture
+def second_page(page: Client, make_track: MakeTrack) -> str:
+    """The address of the page of tracks after the first."""
+    for number in range(27):
+        make_track(f"{number}.wav")
+    link = re.search(r'href="(/tracks/\?cursor=[^"]+)"', text(page, "/tracks/"))
+    assert link
+    return link[1]
+
+
+def test_deleting_a_track_leads_back_to_the_page_it_was_on(page: Client, second_page: str) -> None:
+    track = Track.objects.earliest("created_at")
+    cursor = re.findall(r'name="cursor" value="([^"]+)"', text(page, second_page))[0]
+    asked = page.post(f"/tracks/{track.pk}/delete/", {"cursor": cursor}).content.decode()
+    assert f'name="cursor" value="{cursor}"' in asked and f'href="{second_page}"' in asked
+    response = page.post(f"/tracks/{track.pk}/delete/", {"cursor": cursor, "confirmed": "yes"})
+    assert response["Location"] == second_page
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "//evil.example/", signing.dumps(["created_at", "", ""], salt=SALT)])
+def test_deleting_a_track_leads_nowhere_but_to_a_page_of_the_list(
+    page: Client, make_track: MakeTrack, cursor: str
+) -> None:
+    response = page.post(f"/tracks/{make_track().pk}/delete/", {"cursor": cursor, "confirmed": "yes"})
+    assert response["Location"] == "/tracks/"
+
+
+def test_every_page_but_the_first_leads_to_the_newest(page: Client, second_page: str) -> None:
+    assert ">Newest</a>" in text(page, second_page) and ">Newest</a>" not in text(page, "/tracks/")
+    Track.objects.all().delete()
+    html = text(page, second_page)
+    assert "No older tracks." in html and ">Newest</a>" in html
+
+
+def test_the_buttons_of_a_track_name_it(page: Client, make_track: MakeTrack) -> None:
+    make_track()
+    assert text(page, "/tracks/").count('<span class="hidden"> Song.wav</span>') == 2
 
 
 @pytest.mark.parametrize("path", ["/", "/demo/", "/jobs/{job}/retry/", "/tracks/{track}/separate/"])
