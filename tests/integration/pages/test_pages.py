@@ -16,6 +16,7 @@ from separation import catalog
 from separation.api import gate
 from separation.api.pagination import SALT
 from separation.models import JobState, SeparationJob, Track
+from separation.services.submission import fingerprint_of, parse_options
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
 
@@ -276,6 +277,51 @@ def test_every_page_but_the_first_leads_to_the_newest(page: Client, second_page:
     Track.objects.all().delete()
     html = text(page, second_page)
     assert "No older tracks." in html and ">Newest</a>" in html
+
+
+def test_music_separated_before_with_the_same_options_is_said_to_be(page: Client, finished: SeparationJob) -> None:
+    options = parse_options({"model": "starter"})
+    SeparationJob.objects.update(fingerprint=fingerprint_of(finished.track, options))
+    form = {"model": "starter", "preset": "balanced", "split": "all", "output": "wav:bits=16"}
+    response = page.post(f"/tracks/{finished.track_id}/separate/", form, follow=True)
+    assert response.redirect_chain == [(f"/jobs/{finished.pk}", 302)]
+    assert "separated with these options before" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("asked", "checked", "selected"),
+    [
+        (
+            {"two_stems": "drums", "format": "mp3", "quality": {"bitrate": 320}},
+            ["balanced", "two"],
+            ["starter", "drums", "mp3:bitrate=320"],
+        ),
+        (
+            {"stems": ["vocals", "bass"], "preset": "fast"},
+            ["fast", "some", "vocals", "bass"],
+            ["starter", "vocals", "wav:bits=16"],
+        ),
+        ({}, ["balanced", "all"], ["starter", "vocals", "wav:bits=16"]),
+    ],
+)
+def test_other_options_begin_with_those_of_the_job(
+    page: Client, make_job: MakeJob, asked: dict[str, Any], checked: list[str], selected: list[str]
+) -> None:
+    job = make_job(JobState.FAILED, options=parse_options({"model": "starter", **asked}).as_dict())
+    link = f"/tracks/{job.track_id}/separate/?like={job.pk}"
+    assert link in text(page, f"/jobs/{job.pk}")
+    html = text(page, link)
+    assert re.findall(r'value="(\w+)" checked', html) == checked
+    assert re.findall(r'<option value="([^"]+)"[^>]* selected', html) == selected
+
+
+def test_nothing_is_learnt_from_options_that_are_not_ones_own(
+    page: Client, make_track: MakeTrack, make_job: MakeJob, stranger: User
+) -> None:
+    theirs = make_job(owner=stranger, options=parse_options({"model": "starter", "preset": "fast"}).as_dict())
+    gone = make_job(options={"model": "gone"})
+    for like in (theirs.pk, gone.pk, uuid.uuid4(), "x", ""):
+        assert 'value="balanced" checked' in text(page, f"/tracks/{make_track().pk}/separate/?like={like}")
 
 
 def test_the_buttons_of_a_track_name_it(page: Client, make_track: MakeTrack) -> None:
