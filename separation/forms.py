@@ -88,6 +88,8 @@ class OptionsForm(forms.Form):
         data = self.cleaned_data
         if self.errors:
             return data
+        if data["split"] == SOME and not data["stems"]:
+            raise ValidationError({"stems": "Choose at least one stem."})
         try:
             data["options"] = parse_options(self.request_data())
         except ServiceError as error:
@@ -107,8 +109,6 @@ class OptionsForm(forms.Form):
         return asked
 
 
-def _form_field(option: str | None) -> str:
-    """The field that an option is chosen with; none of ours stands for the whole form."""
 def fields_of(options: SeparationOptions) -> dict[str, Any]:
     """What the form begins with to ask for these options again."""
     model, audio = catalog.MODELS[options.model], FORMATS[options.format]
@@ -124,6 +124,8 @@ def fields_of(options: SeparationOptions) -> dict[str, Any]:
     }
 
 
+def _form_field(option: str | None) -> str:
+    """The field that an option is chosen with; none of ours stands for the whole form."""
     field = {"quality": "output", "format": "output"}.get(option or "", option or "")
     return field if field in OptionsForm.base_fields else NON_FIELD_ERRORS
 

@@ -172,3 +172,13 @@ def test_a_new_token_that_cannot_be_copied_is_selected(page: Page) -> None:
     page.locator("[data-copy]").click()
     expect(page.locator("[data-copy]")).to_have_text("Press Ctrl+C")
     assert re.fullmatch(r"\S+", page.evaluate("getSelection().toString()").strip())
+@pytest.mark.usefixtures("every_model")
+def test_chosen_stems_without_one_are_not_sent(page: Page, musician: User) -> None:
+    page.goto(f"/tracks/{make_job(musician).track.pk}/separate/")
+    page.get_by_label("Chosen stems").check()
+    page.get_by_role("button", name="Separate").click()
+    expect(page.get_by_label("Vocals", exact=True)).to_be_focused()
+    expect(page.get_by_text("Choose at least one stem.")).to_have_count(1)
+    assert SeparationJob.objects.count() == 1
+
+

@@ -324,6 +324,13 @@ def test_nothing_is_learnt_from_options_that_are_not_ones_own(
         assert 'value="balanced" checked' in text(page, f"/tracks/{make_track().pk}/separate/?like={like}")
 
 
+def test_chosen_stems_without_one_are_asked_for_once(page: Client, make_track: MakeTrack) -> None:
+    form = {"model": "starter", "preset": "balanced", "split": "some", "output": "wav:bits=16"}
+    response = page.post(f"/tracks/{make_track().pk}/separate/", form)
+    errors = re.findall(r'role="alert">([^<]*)<', response.content.decode())
+    assert (response.status_code, errors) == (400, ["Choose at least one stem."])
+
+
 def test_the_buttons_of_a_track_name_it(page: Client, make_track: MakeTrack) -> None:
     make_track()
     assert text(page, "/tracks/").count('<span class="hidden"> Song.wav</span>') == 2
