@@ -331,6 +331,13 @@ def test_chosen_stems_without_one_are_asked_for_once(page: Client, make_track: M
     assert (response.status_code, errors) == (400, ["Choose at least one stem."])
 
 
+def test_an_error_is_tied_to_its_field(page: Client) -> None:
+    html = page.post("/account/password/", {}).content.decode()
+    for reference in re.findall(r'aria-describedby="([^"]+)"', html):
+        assert all(f'id="{name}"' in html for name in reference.split()), reference
+    assert 'id="id_old_password_error"' in html
+
+
 def test_the_buttons_of_a_track_name_it(page: Client, make_track: MakeTrack) -> None:
     make_track()
     assert text(page, "/tracks/").count('<span class="hidden"> Song.wav</span>') == 2
