@@ -206,7 +206,15 @@ def test_a_stem_that_is_gone_is_said_to_be(streaming: Page, finished: str) -> No
     vocals = streaming.locator(".lane.vocals audio").get_attribute("src")
     streaming.route(f"**{vocals}", lambda route: route.fulfill(status=404))
     streaming.get_by_role("button", name="Play").click()
-    expect(streaming.locator("[data-trouble]")).to_contain_text("vocals is no longer on the server")
+    expect(streaming.locator("[data-trouble]")).to_contain_text("“Vocals” is no longer on the server")
+
+
+def test_the_player_stops_when_no_stem_is_left(streaming: Page, finished: str) -> None:
+    streaming.goto(finished)
+    streaming.route("**/audio?inline=1", lambda route: route.fulfill(status=404))
+    streaming.get_by_role("button", name="Play").click()
+    expect(streaming.locator("[data-trouble]")).to_contain_text("no longer on the server")
+    expect(streaming.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, finished: str) -> None:

@@ -83,9 +83,10 @@ def test_the_stems_play_together_and_can_be_mixed(page: Page, finished: str, pro
     assert problems == []
 
 
-def test_the_space_bar_plays_and_pauses(page: Page, finished: str) -> None:
+@pytest.mark.parametrize("place", ["h1", "[data-volume] >> nth=0"], ids=["page", "slider"])
+def test_the_space_bar_plays_and_pauses(page: Page, finished: str, place: str) -> None:
     page.goto(finished)
-    page.locator("h1").click()
+    page.locator(place).click()
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
