@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from memory.quantities import format_bytes
 from tests.browser.actions import choose, drop, positions, throttle, wait_until
-from tests.browser.conftest import DESKTOP, JOB_SECONDS, PASSWORD, PHONE, USER, OpenPage, at_home, log_in
+from tests.browser.conftest import (
+    ARGUMENTS,
+    DESKTOP,
+    JOB_SECONDS,
+    PASSWORD,
+    PHONE,
+    USER,
+    OpenPage,
+    at_home,
+    chromium_program,
+    log_in,
+)
 from tests.browser.site import ROOT, Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -265,6 +278,42 @@ def test_no_page_is_wider_than_the_screen(
     for address in (site.url, f"{site.url}/jobs/", f"{site.url}/tracks/", f"{site.url}/account/", finished):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+
+
+@pytest.fixture
+def large_text(chromium: Browser, site: Site, tmp_path: Path) -> Iterator[Page]:
+    """A phone whose owner has doubled the size of text."""
+    preferences = tmp_path / "Default" / "Preferences"
+    preferences.parent.mkdir()
+    preferences.write_text(json.dumps({"webkit": {"webprefs": {"default_font_size": 32}}}))
+    context = chromium.browser_type.launch_persistent_context(
+        tmp_path, executable_path=chromium_program(), args=ARGUMENTS, viewport={"width": 360, "height": 740}
+    )
+    yield at_home(context.new_page(), site)
+    context.close()
+
+
+def test_large_text_fits_on_a_phone(large_text: Page, site: Site, finished: str, song: Path) -> None:
+    choose(large_text, song)
+    assert large_text.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    for address in (finished, f"{site.url}/jobs/", f"{site.url}/tracks/", f"{site.url}/account/"):
+        large_text.goto(address)
+        assert large_text.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+    large_text.goto(finished)
+    hidden = "(names) => names.filter((name) => name.scrollWidth > name.clientWidth).map((name) => name.innerText)"
+    assert large_text.locator(".lane h2").evaluate_all(hidden) == []
+
+
+def test_forced_colours_show_what_is_pressed_and_what_is_current(page: Page, site: Site, finished: str) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto(finished)
+    page.get_by_role("button", name="Mute Vocals").click()
+    ground = "(parts) => parts.map((part) => getComputedStyle(part).backgroundColor)"
+    pressed, other = page.locator("[data-mute]").evaluate_all(ground)[:2]
+    assert pressed != other
+    page.goto(f"{site.url}/jobs/")
+    current, other = page.locator(".filters a").evaluate_all(ground)[:2]
+    assert current != other
 
 
 def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finished: str, tmp_path: Path) -> None:
