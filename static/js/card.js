@@ -8,6 +8,8 @@ import { about, bytes, clock } from "./wording.js";
 
 const CUT_OFF = "The connection was lost. Going on as soon as it is back…";
 const BUSY = "The server cannot take it just now. Going on as soon as it can…";
+const ELSEWHERE = "This file is being uploaded in another tab.";
+const AGAIN_SECONDS = 30; // after tries that all failed, until the next by itself
 const newest = new WeakMap(); // place of an estimate -> the question that it answers
 let count = 0;
 
@@ -70,7 +72,7 @@ export class Card {
     this.parts.pause.hidden = false;
     this.transfer = new Transfer(this.file, this.form.dataset.uploads, {
       progress: (sent, total) => this.#progress(sent, total),
-      waiting: (problem) => this.say(problem.status ? BUSY : CUT_OFF),
+      waiting: (problem) => this.#waiting(problem),
       done: (track) => this.#arrived(track),
       failed: (problem) => this.#failed(problem),
     });
@@ -87,6 +89,7 @@ export class Card {
     const speed = (sent - this.from) / Math.max(seconds, 0.1);
     const left = seconds > 3 && speed > 0 ? `, ${about((total - sent) / speed)} left` : "";
     this.say(`${Math.floor((100 * sent) / total)} % of ${bytes(total)}${left}`);
+      elsewhere: () => this.#elsewhere(),
   }
 
   #arrived(track) {
@@ -103,14 +106,39 @@ export class Card {
 
   #failed(problem) {
     if (this.state === "removed" || this.state === "refused") return;
-    if (!problem.isFinal) {
-      this.state = "paused";
-      this.parts.pause.textContent = "Try again";
-      this.parts.pause.hidden = false;
-      this.say("");
-      return this.#show(problem.message);
-    }
-    return this.refuse(problem.message);
+  #waiting(problem) {
+    if (this.state === "uploading") this.say(problem.status ? BUSY : CUT_OFF);
+  }
+
+    if (problem.isFinal) return this.refuse(problem.message);
+    this.#halt("", problem.message);
+    if (!problem.needsLogin) this.#goOnLater(Math.max(AGAIN_SECONDS, problem.retryAfter));
+  }
+
+  #elsewhere() {
+    if (this.state !== "uploading") return;
+    this.#halt(ELSEWHERE);
+    announce(`${this.file.name}: ${ELSEWHERE}`);
+    this.on.settled(this);
+  }
+
+  #halt(status, error = "") {
+    this.state = "paused";
+    this.parts.pause.textContent = "Try again";
+    this.parts.pause.hidden = false;
+    this.say(status);
+    this.#show(error);
+  }
+
+  /** By itself, once the connection is back; and now and then, as a browser does not notice every way it is lost. */
+  #goOnLater(seconds) {
+    const again = () => this.state === "paused" && this.resume();
+    const timer = setTimeout(again, seconds * 1000);
+    addEventListener("online", again);
+    this.stopWaiting = () => {
+      clearTimeout(timer);
+      removeEventListener("online", again);
+    };
   }
 
   /** The file is not taken: say why, and leave nothing but the way to remove it. */
@@ -139,7 +167,7 @@ export class Card {
     this.parts.pause.textContent = "Pause";
     this.#show("");
     this.say("Going on…");
-    this.transfer.resume();
+    this.transfer.start();
   }
 
   remove() {
@@ -148,6 +176,7 @@ export class Card {
     if (!finished) this.transfer?.cancel();
     this.on.settled(this);
     this.on.removed(this);
+    this.stopWaiting?.();
   }
 
   go() {

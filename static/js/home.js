@@ -11,7 +11,7 @@ const chooser = form.querySelector("input[type=file]");
 let cards = [];
 
 function add(files) {
-  const fresh = [...files].map((file) => new Card(file, form, { settled: next, removed: drop, submitted }));
+  const fresh = fromNew(files).map((file) => new Card(file, form, { settled: next, removed: drop, submitted }));
   if (!fresh.length) return;
   cards.push(...fresh);
   list.hidden = false;
@@ -22,6 +22,19 @@ function add(files) {
   fresh[0].element.scrollIntoView({ block: "nearest" });
   next();
 }
+
+/** The files without those that are on their way already; two uploads of one file would be one to the server. */
+function fromNew(files) {
+  const ways = cards.filter((card) => ["waiting", "uploading", "paused"].includes(card.state)).map((card) => card.file);
+  const fresh = [];
+  for (const file of files) {
+    if ([...ways, ...fresh].some((other) => isSame(file, other))) complain(`${file.name} is being uploaded already.`);
+    else fresh.push(file);
+  }
+  return fresh;
+}
+
+const isSame = (one, other) => ["name", "size", "lastModified"].every((fact) => one[fact] === other[fact]);
 
 function next() {
   const running = cards.filter((card) => card.state === "uploading").length;

@@ -101,6 +101,51 @@ def test_a_whole_upload_that_a_busy_server_has_not_read_can_be_tried_again(
     assert_arrived_whole(card, site, song)
 
 
+def test_an_upload_that_was_given_up_goes_on_when_the_connection_is_back(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    answer(page, "GET", 1, json={"state": "receiving", "track": None, "problem": None})
+    song = write_song(tmp_path / "Back.wav", 1, seed=18)
+    choose(page, song)
+    card = page.locator(".file-card")
+    expect(card.get_by_role("button", name="Try again")).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('online'))")
+    assert_arrived_whole(card, site, song)
+
+
+def test_what_became_of_an_upload_is_asked_again_over_a_lost_connection(page: Page, site: Site, tmp_path: Path) -> None:
+    asked = answer(page, "GET", 2, **BAD_GATEWAY)
+    song = write_song(tmp_path / "Asked.wav", 1, seed=19)
+    choose(page, song)
+    assert_arrived_whole(page.locator(".file-card"), site, song)
+    assert len(asked) == 2
+
+
+def test_a_file_on_its_way_is_not_taken_again(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Twice.wav", 60, seed=31)
+    card = begin(page, song)
+    choose(page, song)
+    expect(page.locator("#messages")).to_have_text("Twice.wav is being uploaded already.")
+    expect(card).to_have_count(1)
+
+
+def test_a_file_on_its_way_in_one_tab_is_left_alone_by_another(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Tabs.wav", 60, seed=32)
+    card = begin(page, song)
+    other = page.context.new_page()
+    other.goto(page.url)
+    asked: list[str] = []
+    other.on("request", lambda request: asked.append(request.url) if "/uploads/" in request.url else None)
+    choose(other, song)
+    expect(other.locator(".file-card .status")).to_have_text("This file is being uploaded in another tab.")
+    other.get_by_role("button", name="Cancel this upload").click()
+    expect(other.locator(".file-card")).to_have_count(0)
+    again = creations(page)
+    page.get_by_role("button", name="Resume").click()
+    assert_arrived_whole(card, site, song)
+    assert not any("/uploads/" in url for url in asked + again)
+
+
 def test_a_file_that_is_gone_is_not_called_a_lost_connection(page: Page, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Gone.wav", 60, seed=14)
     card = begin(page, song)
