@@ -43,16 +43,19 @@ function next() {
 }
 
 function drop(card) {
+  const place = cards.indexOf(card);
   cards = cards.filter((other) => other !== card);
   card.element.remove();
   list.hidden = !cards.length;
   form.classList.toggle("busy-with-files", cards.length > 0);
-  if (!cards.length) chooser.focus();
+  const neighbour = cards[place] ?? cards.at(-1);
+  (neighbour?.element ?? chooser).focus();
   showAll();
 }
 
 function submitted(card, job) {
-  if (cards.length === 1) location.assign(`/jobs/${job.id}`);
+  if (cards.length === 1 && !job.reused) location.assign(`/jobs/${job.id}`);
+  document.getElementById("sent").hidden = cards.length === 1;
   showAll();
 }
 
@@ -63,11 +66,18 @@ function showAll() {
   if (cards.length > 1 && open.length > 1) {
     if (!all) {
       all = Object.assign(document.createElement("button"), { type: "button", id: "separate-all", className: "primary big" });
-      all.addEventListener("click", () => cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go()));
+      all.addEventListener("click", separateAll);
       list.after(all);
     }
     all.textContent = `Separate all ${open.length}`;
   } else all?.remove();
+}
+
+function separateAll() {
+  const focused = document.activeElement;
+  cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go());
+  showAll();
+  if (!focused.isConnected) list.focus({ preventScroll: true });
 }
 
 async function take({ files, folders }) {

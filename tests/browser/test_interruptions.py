@@ -190,6 +190,56 @@ def test_a_file_that_is_paused_lets_the_next_one_begin(page: Page, tmp_path: Pat
     expect(cards.nth(2).get_by_role("button", name="Pause")).to_be_visible()
 
 
+@pytest.fixture
+def answered(page: Page, tmp_path: Path) -> Page:
+    """Three uploaded files, and a server that takes every job."""
+    page.route("**/api/v1/jobs/", lambda route: route.fulfill(status=202, json={"id": "some", "reused": False}))
+    choose(page, *(write_song(tmp_path / f"Song {number}.wav", 1, seed=number) for number in (41, 42, 43)))
+    expect(page.locator(".file-card .status", has_text="Uploaded")).to_have_count(3)
+    return page
+
+
+def test_the_keyboard_stays_on_the_cards_when_its_button_goes(answered: Page) -> None:
+    answered.get_by_role("button", name="Take off this list; the track is kept Song 41.wav").press("Enter")
+    expect(answered.get_by_role("article", name="Song 42.wav")).to_be_focused()
+    expect(answered.locator("#announce")).to_have_text("Song 41.wav was taken off this list; the track is kept.")
+    answered.get_by_role("button", name="Separate Song 42.wav").press("Enter")
+    expect(answered.get_by_role("link", name="Open Song 42.wav")).to_be_focused()
+    expect(answered.locator("#announce")).to_have_text("Song 42.wav: Sent")
+
+
+def test_all_that_was_sent_at_once_can_be_followed(answered: Page) -> None:
+    answered.get_by_role("button", name="Separate all 3").press("Enter")
+    expect(answered.locator("#files")).to_be_focused()
+    expect(answered.locator(".file-card .status", has_text="Sent")).to_have_count(3)
+    answered.get_by_role("link", name="Follow them under Jobs").click()
+    answered.wait_for_url("**/jobs/")
+
+
+def test_the_keyboard_stays_on_a_card_that_is_refused_or_not_sent(page: Page, tmp_path: Path) -> None:
+    empty = tmp_path / "Empty.wav"
+    empty.touch()
+    choose(page, empty)
+    expect(page.get_by_role("article", name="Empty.wav")).to_be_focused()
+    page.get_by_role("button", name="Remove Empty.wav").press("Enter")
+    page.route("**/api/v1/jobs/", lambda route: route.abort("internetdisconnected"))
+    choose(page, write_song(tmp_path / "Song.wav", 1, seed=44))
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded")
+    page.get_by_role("button", name="Separate Song.wav").press("Enter")
+    expect(page.locator(".file-card .error")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("button", name="Separate Song.wav")).to_be_focused()
+
+
+def test_a_job_done_before_is_said_to_be_before_it_opens(page: Page, site: Site, tmp_path: Path) -> None:
+    page.route("**/api/v1/jobs/", lambda route: route.fulfill(json={"id": "some", "reused": True}))
+    choose(page, write_song(tmp_path / "Known.wav", 1, seed=45))
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded")
+    page.get_by_role("button", name="Separate Known.wav").press("Enter")
+    expect(page.locator(".file-card .status")).to_have_text("Done before with the same options")
+    expect(page.get_by_role("link", name="Open Known.wav")).to_be_focused()
+    assert page.url == f"{site.url}/"
+
+
 def drop_paths(page: Page, *paths: Path) -> None:
     """Drop files and folders as a file manager does."""
     session = page.context.new_cdp_session(page)

@@ -57,7 +57,7 @@ def test_a_dropped_song_becomes_stems_without_a_reload(page: Page, site: Site, s
     drop(page, song)
     expect(page.locator(".file-card .status")).to_have_text("Uploaded")
     expect(page.locator(".file-card .estimate")).to_contain_text("of memory")
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     page.evaluate("window.sameDocument = true")
     expect(page.locator(".heading")).to_contain_text("Starter")
@@ -69,7 +69,7 @@ def test_a_dropped_song_becomes_stems_without_a_reload(page: Page, site: Site, s
 
 def test_progress_is_in_the_title_and_the_live_region(page: Page, site: Site, tmp_path: Path) -> None:
     choose(page, write_song(tmp_path / "Long.wav", 150, seed=2))
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     wait_until(page, "/^[1-9][0-9]? % · Long · Stemsite$/.test(document.title)")
     expect(page.locator("#announce")).to_contain_text("%")
@@ -330,7 +330,7 @@ def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finis
 
 def test_the_list_of_jobs_follows_them_without_a_reload(page: Page, site: Site, tmp_path: Path) -> None:
     choose(page, write_song(tmp_path / "Followed.wav", 20, seed=8))
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     page.goto(f"{site.url}/jobs/")
     page.evaluate("window.sameDocument = true")
