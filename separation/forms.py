@@ -14,7 +14,7 @@ from django.core.files.uploadedfile import UploadedFile
 from separation import catalog, setup
 from separation.errors import ServiceError
 from separation.formats import DEFAULT_FORMAT, FORMATS
-from separation.options import DEFAULT_PRESET, PRESETS
+from separation.options import DEFAULT_PRESET, PRESETS, SeparationOptions
 from separation.services.submission import default_model, parse_options
 from separation.templatetags.pages import vocals_first
 
@@ -53,6 +53,7 @@ class SetupForm(UserCreationForm):
 
 
 ALL, TWO, SOME = "all", "two", "some"
+FIRST_STEM = "vocals"
 
 
 class OptionsForm(forms.Form):
@@ -75,7 +76,7 @@ class OptionsForm(forms.Form):
         self._choices("stems", [(stem, stem.capitalize()) for stem in _vocals_first()])
         self._choices("output", [(value, label) for _, group in output_groups() for value, label in group])
         self.fields["model"].initial = default_model()
-        self.fields["two_stems"].initial = "vocals"
+        self.fields["two_stems"].initial = FIRST_STEM
         self.fields["output"].initial = default_output()
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
@@ -87,6 +88,8 @@ class OptionsForm(forms.Form):
         data = self.cleaned_data
         if self.errors:
             return data
+        if data["split"] == SOME and not data["stems"]:
+            raise ValidationError({"stems": "Choose at least one stem."})
         try:
             data["options"] = parse_options(self.request_data())
         except ServiceError as error:
@@ -104,6 +107,21 @@ class OptionsForm(forms.Form):
         elif data["split"] == SOME:
             asked["stems"] = data["stems"]
         return asked
+
+
+def fields_of(options: SeparationOptions) -> dict[str, Any]:
+    """What the form begins with to ask for these options again."""
+    model, audio = catalog.MODELS[options.model], FORMATS[options.format]
+    split = TWO if options.two_stems else ALL if set(options.stems) == set(model.sources) else SOME
+    setting = audio.qualities[0].name
+    return {
+        "model": options.model,
+        "preset": options.preset,
+        "split": split,
+        "two_stems": options.two_stems or FIRST_STEM,
+        "stems": options.stems if split == SOME else (),
+        "output": f"{options.format}:{setting}={options.quality[setting]}",
+    }
 
 
 def _form_field(option: str | None) -> str:

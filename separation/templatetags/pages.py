@@ -1,14 +1,17 @@
 """Filters that turn numbers and codes into what people read. Owns wording of quantities on pages only."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django import template
 
 from memory.quantities import format_bytes
 from separation import catalog
 from separation.formats import FORMATS
+from separation.models import SeparationJob, Stem
 
 register = template.Library()
+
+SHORT_BY = 1.0  # seconds that stems may lack of their track's stated length without a word: statements are rounded
 
 
 @register.filter
@@ -19,10 +22,10 @@ def size(count: int | None) -> str:
 
 @register.filter
 def clock(seconds: float | None) -> str:
-    """`3:05`, `1:02:09`; a dash when unknown."""
+    """`3:05`, `1:02:09`; a dash when unknown. Seconds are whole ones that passed, as the player counts them."""
     if seconds is None or seconds < 0:
         return "–"
-    minutes, second = divmod(round(seconds), 60)
+    minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
@@ -56,6 +59,16 @@ def codec_label(codec: str) -> str:
 def stem_label(name: str) -> str:
     """`vocals` as "Vocals", `no_vocals` as "Without vocals"."""
     return f"Without {name[3:]}" if name.startswith("no_") else name.capitalize()
+
+
+@register.filter
+def shortfall(job: SeparationJob, stems: Collection[Stem]) -> str:
+    """Where a job's stems end, in words, if the file had less music than it states; empty if it had all of it."""
+    end, stated = max(stem.seconds for stem in stems), job.track.duration_seconds or 0
+    of = f" of {clock(stated)}" if stated - end > SHORT_BY else ""
+    if job.result.get("truncated_input"):
+        return f"The file broke off after {clock(end)}{of}; the stems end there."
+    return f"The music in the file ends after {clock(end)}{of}; the stems end there." if of else ""
 
 
 @register.filter

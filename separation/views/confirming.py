@@ -15,6 +15,8 @@ def confirmed(request: HttpRequest) -> bool:
 
 
 def ask(request: HttpRequest, *, question: str, consequence: str, verb: str, about: str, back: str) -> HttpResponse:
-    """The page that asks; its form posts to the same address again. `back` is where "no" leads."""
+    """The page that asks; its form posts to the same address again. `back` is where "no" leads. From a page of a
+    list its cursor is handed on."""
     context = {"question": question, "consequence": consequence, "verb": verb, "about": about, "back": back}
+    context["cursor"] = request.POST.get("cursor", "")
     return render(request, "confirm.html", context)

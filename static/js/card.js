@@ -8,6 +8,8 @@ import { about, bytes, clock } from "./wording.js";
 
 const CUT_OFF = "The connection was lost. Going on as soon as it is back…";
 const BUSY = "The server cannot take it just now. Going on as soon as it can…";
+const ELSEWHERE = "This file is being uploaded in another tab.";
+const AGAIN_SECONDS = 30; // after tries that all failed, until the next by itself
 const newest = new WeakMap(); // place of an estimate -> the question that it answers
 let count = 0;
 
@@ -34,16 +36,30 @@ export class Card {
 
   #wire() {
     const { name, facts, pause, remove, go, progress } = this.parts;
+    const suffix = `f${++count}`;
     name.textContent = this.file.name;
     facts.textContent = bytes(this.file.size);
     progress.setAttribute("aria-label", `Upload of ${this.file.name}`);
-    options.wire(this.panel, `f${++count}`, () => this.#optionsChanged());
+    this.#name(suffix);
+    options.wire(this.panel, suffix, () => this.#optionsChanged());
     options.recall(this.panel);
     this.#summarise();
     pause.addEventListener("click", () => (this.state === "paused" ? this.resume() : this.pause()));
     remove.addEventListener("click", () => this.remove());
     go.addEventListener("click", () => this.go());
     this.say("Waiting for its turn");
+  }
+
+  /** Each card may be one of many: it is named after its file, and so are its controls. */
+  #name(suffix) {
+    const { name } = this.parts;
+    name.id = `name-${suffix}`;
+    this.element.setAttribute("aria-labelledby", name.id);
+    for (const part of ["pause", "remove", "go", "open"]) {
+      const control = this.parts[part];
+      control.id = `${part}-${suffix}`;
+      control.setAttribute("aria-labelledby", `${control.id} ${name.id}`);
+    }
   }
 
   /** The browser often knows how long the music is, before the server does. */
@@ -70,9 +86,10 @@ export class Card {
     this.parts.pause.hidden = false;
     this.transfer = new Transfer(this.file, this.form.dataset.uploads, {
       progress: (sent, total) => this.#progress(sent, total),
-      waiting: (problem) => this.say(problem.status ? BUSY : CUT_OFF),
+      waiting: (problem) => this.#waiting(problem),
       done: (track) => this.#arrived(track),
       failed: (problem) => this.#failed(problem),
+      elsewhere: () => this.#elsewhere(),
     });
     this.say("Starting…");
     return this.transfer.start();
@@ -89,11 +106,16 @@ export class Card {
     this.say(`${Math.floor((100 * sent) / total)} % of ${bytes(total)}${left}`);
   }
 
+  #waiting(problem) {
+    if (this.state === "uploading") this.say(problem.status ? BUSY : CUT_OFF);
+  }
+
   #arrived(track) {
     if (this.state === "removed") return;
     this.track = track;
     this.state = "ready";
-    this.parts.progress.hidden = this.parts.pause.hidden = true;
+    this.#hide("progress", "pause");
+    this.#offer("Take off this list; the track is kept");
     this.say("Uploaded");
     announce(`${this.file.name} is uploaded.`);
     this.on.settled(this);
@@ -103,22 +125,43 @@ export class Card {
 
   #failed(problem) {
     if (this.state === "removed" || this.state === "refused") return;
-    if (!problem.isFinal) {
-      this.state = "paused";
-      this.parts.pause.textContent = "Try again";
-      this.parts.pause.hidden = false;
-      this.say("");
-      return this.#show(problem.message);
-    }
-    return this.refuse(problem.message);
+    if (problem.isFinal) return this.refuse(problem.message);
+    this.#halt("", problem.message);
+    if (!problem.needsLogin) this.#goOnLater(Math.max(AGAIN_SECONDS, problem.retryAfter));
+  }
+
+  #elsewhere() {
+    if (this.state !== "uploading") return;
+    this.#halt(ELSEWHERE);
+    announce(`${this.file.name}: ${ELSEWHERE}`);
+    this.on.settled(this);
+  }
+
+  #halt(status, error = "") {
+    this.state = "paused";
+    this.parts.pause.textContent = "Try again";
+    this.parts.pause.hidden = false;
+    this.say(status);
+    this.#show(error);
+  }
+
+  /** By itself, once the connection is back; and now and then, as a browser does not notice every way it is lost. */
+  #goOnLater(seconds) {
+    const again = () => this.state === "paused" && this.resume();
+    const timer = setTimeout(again, seconds * 1000);
+    addEventListener("online", again);
+    this.stopWaiting = () => {
+      clearTimeout(timer);
+      removeEventListener("online", again);
+    };
   }
 
   /** The file is not taken: say why, and leave nothing but the way to remove it. */
   refuse(message) {
     this.state = "refused";
     this.element.classList.add("refused");
-    for (const part of ["progress", "pause", "settings", "go"]) this.parts[part].hidden = true;
-    this.parts.remove.querySelector(".hidden").textContent = "Remove";
+    this.#hide("progress", "pause", "settings", "go");
+    this.#offer("Remove");
     this.say("Not taken");
     this.#show(message);
     this.on.settled(this);
@@ -133,19 +176,21 @@ export class Card {
   }
 
   resume() {
+    this.stopWaiting?.();
     this.state = "uploading";
     this.began = performance.now();
     this.from = undefined;
     this.parts.pause.textContent = "Pause";
     this.#show("");
     this.say("Going on…");
-    this.transfer.resume();
+    this.transfer.start();
   }
 
   remove() {
     const finished = this.state === "ready" || this.state === "submitted";
     this.state = "removed";
     if (!finished) this.transfer?.cancel();
+    announce(finished ? `${this.file.name} was taken off this list; the track is kept.` : `${this.file.name} was removed.`);
     this.on.settled(this);
     this.on.removed(this);
   }
@@ -158,8 +203,9 @@ export class Card {
     }
     this.#show("");
     this.wanted = true;
+    this.#hide("settings");
+    this.#leave("go");
     this.parts.go.disabled = true;
-    this.parts.settings.hidden = true;
     if (this.state === "ready") return this.#submit();
     this.parts.go.textContent = "Separates when uploaded";
     return undefined;
@@ -177,17 +223,20 @@ export class Card {
       this.wanted = false;
       this.parts.go.disabled = this.parts.settings.hidden = false;
       this.parts.go.textContent = "Separate";
+      if (document.activeElement === this.element) this.parts.go.focus({ preventScroll: true });
       this.#show(problem.message);
     }
   }
 
   #submitted(job) {
-    const { go, open, remove, estimate } = this.parts;
-    go.hidden = remove.hidden = true;
+    const { open, estimate } = this.parts;
+    this.#hide("go", "remove");
     estimate.textContent = "";
     open.href = `/jobs/${job.id}`;
     open.hidden = false;
-    this.say(job.reused ? "Done before with the same options" : "In the queue");
+    if (document.activeElement === this.element) open.focus({ preventScroll: true });
+    this.say(job.reused ? "Done before with the same options" : "Sent");
+    announce(`${this.file.name}: ${this.parts.status.textContent}`);
     this.on.submitted(this, job);
   }
 
@@ -205,6 +254,21 @@ export class Card {
   async #estimate() {
     if (this.state !== "ready") return;
     await showEstimate(this.parts.estimate, this.form.dataset.estimates, this.track, this.panel);
+  }
+
+  #hide(...names) {
+    this.#leave(...names);
+    for (const name of names) this.parts[name].hidden = true;
+  }
+
+  /** Where one of these parts has the focus, the card takes it: a part that goes would drop it. */
+  #leave(...names) {
+    if (names.some((name) => this.parts[name].contains(document.activeElement))) this.element.focus({ preventScroll: true });
+  }
+
+  /** What the cross is for. */
+  #offer(text) {
+    this.parts.remove.querySelector(".hidden").textContent = text;
   }
 
   say(text) {

@@ -11,7 +11,7 @@ const chooser = form.querySelector("input[type=file]");
 let cards = [];
 
 function add(files) {
-  const fresh = [...files].map((file) => new Card(file, form, { settled: next, removed: drop, submitted }));
+  const fresh = fromNew(files).map((file) => new Card(file, form, { settled: next, removed: drop, submitted }));
   if (!fresh.length) return;
   cards.push(...fresh);
   list.hidden = false;
@@ -23,6 +23,19 @@ function add(files) {
   next();
 }
 
+/** The files without those that are on their way already; two uploads of one file would be one to the server. */
+function fromNew(files) {
+  const ways = cards.filter((card) => ["waiting", "uploading", "paused"].includes(card.state)).map((card) => card.file);
+  const fresh = [];
+  for (const file of files) {
+    if ([...ways, ...fresh].some((other) => isSame(file, other))) complain(`${file.name} is being uploaded already.`);
+    else fresh.push(file);
+  }
+  return fresh;
+}
+
+const isSame = (one, other) => ["name", "size", "lastModified"].every((fact) => one[fact] === other[fact]);
+
 function next() {
   const running = cards.filter((card) => card.state === "uploading").length;
   cards.filter((card) => card.state === "waiting").slice(0, Math.max(0, AT_ONCE - running)).forEach((card) => card.start());
@@ -30,16 +43,19 @@ function next() {
 }
 
 function drop(card) {
+  const place = cards.indexOf(card);
   cards = cards.filter((other) => other !== card);
   card.element.remove();
   list.hidden = !cards.length;
   form.classList.toggle("busy-with-files", cards.length > 0);
-  if (!cards.length) chooser.focus();
+  const neighbour = cards[place] ?? cards.at(-1);
+  (neighbour?.element ?? chooser).focus();
   showAll();
 }
 
 function submitted(card, job) {
-  if (cards.length === 1) location.assign(`/jobs/${job.id}`);
+  if (cards.length === 1 && !job.reused) location.assign(`/jobs/${job.id}`);
+  document.getElementById("sent").hidden = cards.length === 1;
   showAll();
 }
 
@@ -50,11 +66,18 @@ function showAll() {
   if (cards.length > 1 && open.length > 1) {
     if (!all) {
       all = Object.assign(document.createElement("button"), { type: "button", id: "separate-all", className: "primary big" });
-      all.addEventListener("click", () => cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go()));
+      all.addEventListener("click", separateAll);
       list.after(all);
     }
     all.textContent = `Separate all ${open.length}`;
   } else all?.remove();
+}
+
+function separateAll() {
+  const focused = document.activeElement;
+  cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go());
+  showAll();
+  if (!focused.isConnected) list.focus({ preventScroll: true });
 }
 
 async function take({ files, folders }) {

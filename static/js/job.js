@@ -114,6 +114,7 @@ async function swap() {
   if (!fresh) return location.reload();
   const open = article.querySelector("details")?.open;
   const focused = article.contains(document.activeElement) ? document.activeElement : null;
+  document.getElementById("messages").replaceWith(page.getElementById("messages")); // what was said before is over
   article.replaceWith(fresh);
   article = fresh;
   if (focused) (counterpart(focused) ?? article).focus({ preventScroll: true });

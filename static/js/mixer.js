@@ -21,6 +21,7 @@ class Lane {
     this.solo = element.querySelector("[data-solo]");
     this.volume = element.querySelector("[data-volume]");
     this.lost = false; // could not be fetched, and is worth another try
+    this.name = element.querySelector("h2").textContent.trim();
     this.wave = new Wave(element.querySelector("[data-wave]"), this.audio, index);
   }
 
@@ -46,18 +47,18 @@ class Lane {
       if (!src.startsWith("blob:")) await call("HEAD", src);
     } catch (problem) {
       this.lost = !problem.isFinal;
-      if (problem.status === 404) return `${this.element.dataset.stem} is no longer on the server. Load the page again.`;
+      if (problem.status === 404) return `“${this.name}” is no longer on the server. Load the page again.`;
       return problem.status ? problem.message : CUT_OFF;
     }
-    return `This browser cannot play ${this.element.dataset.stem} in this format. The download is complete all the same.`;
+    return `This browser cannot play “${this.name}” in this format. The download is complete all the same.`;
   }
 
-  /** Ready to go on from `seconds`; fetched anew where nothing is there, or the connection was lost. */
+  /** Ready to go on from `seconds`, or failed; fetched anew where nothing is there, or the connection was lost. */
   ready(seconds) {
     const { audio } = this;
     if (audio.error ? !this.lost : audio.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA) return undefined;
     return new Promise((resolve) => {
-      audio.addEventListener("canplay", resolve, { once: true });
+      for (const end of ["canplay", "error"]) audio.addEventListener(end, resolve, { once: true });
       audio.preload = "auto";
       if (audio.readyState > 0 && !audio.error) return;
       this.lost = false;
@@ -119,7 +120,7 @@ export class Mixer {
   }
 
   #key(event) {
-    const busy = event.target.closest("button, input, select, textarea, a, summary, dialog, [contenteditable]");
+    const busy = event.target.closest("button, input:not([type=range]), select, textarea, a, summary, dialog, [contenteditable]");
     if (busy || event.key !== " " || event.ctrlKey || event.metaKey || event.altKey || !this.root.isConnected) return;
     event.preventDefault();
     this.toggle();
@@ -149,7 +150,7 @@ export class Mixer {
 
   async #unplayable(lane) {
     this.#say(await lane.trouble());
-    if (lane.lost) this.stop();
+    if (lane.lost || this.audios.every((audio) => audio.error)) this.stop();
   }
 
   #say(trouble) {
@@ -180,6 +181,7 @@ export class Mixer {
     await this.#ready();
     if (this.turn !== turn) return;
     const sounding = this.audios.filter((audio) => !audio.error && !audio.ended);
+    if (!sounding.length) return this.stop();
     await Promise.allSettled(sounding.map((audio) => audio.play()));
     if (this.turn !== turn) return;
     this.timer = setInterval(() => this.#keepTogether(), CHECK_EVERY);

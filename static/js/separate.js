@@ -10,6 +10,14 @@ const place = form.querySelector("[data-estimate]");
 
 const estimate = () => showEstimate(place, form.dataset.estimates, form.dataset.track, panel);
 
+/** The line beside the button says already what is missing. */
+function stopTheIncomplete(event) {
+  if (!options.missing(panel)) return;
+  event.preventDefault();
+  panel.querySelector(".split-some label:not([hidden]) input").focus();
+}
+
+form.addEventListener("submit", stopTheIncomplete);
 options.wire(panel, "", estimate);
 estimate();
 start();

@@ -31,9 +31,13 @@ PATIENCE = 120_000  # milliseconds for each step, which a busy machine may need
 expect.set_options(timeout=PATIENCE)
 
 
+def chromium_program() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = chromium_program()
     if program is None:
         pytest.skip("no Chromium is installed")
     with sync_playwright() as playwright:

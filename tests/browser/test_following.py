@@ -100,6 +100,16 @@ def test_the_keyboard_stays_where_it_was_when_a_job_starts(page: Page, musician:
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
 
 
+def test_what_was_said_before_a_job_went_on_is_said_no_more(page: Page, musician: User) -> None:
+    job = make_job(musician, JobState.FAILED)
+    page.goto(f"/jobs/{job.pk}")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#messages")).to_have_text("It is in the queue again.")
+    become(job, JobState.RUNNING)
+    expect(page.locator("#job[data-state=running]")).to_be_visible()
+    expect(page.locator("#messages")).to_be_empty()
+
+
 def hrefs(page: Page) -> list[str]:
     return [item.get_attribute("href") or "" for item in page.locator("a.item").all()]
 
@@ -160,6 +170,16 @@ def test_the_estimate_is_of_what_is_chosen_now(page: Page, musician: User) -> No
     held[0].fulfill(json={"fits": True, "seconds": 5, "bytes": 2**20, "message": ""})
     page.wait_for_timeout(300)
     expect(page.locator("[data-estimate]")).to_have_text(shown)
+
+
+@pytest.mark.usefixtures("every_model")
+def test_chosen_stems_without_one_are_not_sent(page: Page, musician: User) -> None:
+    page.goto(f"/tracks/{make_job(musician).track.pk}/separate/")
+    page.get_by_label("Chosen stems").check()
+    page.get_by_role("button", name="Separate").click()
+    expect(page.get_by_label("Vocals", exact=True)).to_be_focused()
+    expect(page.get_by_text("Choose at least one stem.")).to_have_count(1)
+    assert SeparationJob.objects.count() == 1
 
 
 def test_a_new_token_that_cannot_be_copied_is_selected(page: Page) -> None:

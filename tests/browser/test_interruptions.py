@@ -101,6 +101,51 @@ def test_a_whole_upload_that_a_busy_server_has_not_read_can_be_tried_again(
     assert_arrived_whole(card, site, song)
 
 
+def test_an_upload_that_was_given_up_goes_on_when_the_connection_is_back(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    answer(page, "GET", 1, json={"state": "receiving", "track": None, "problem": None})
+    song = write_song(tmp_path / "Back.wav", 1, seed=18)
+    choose(page, song)
+    card = page.locator(".file-card")
+    expect(card.get_by_role("button", name="Try again")).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('online'))")
+    assert_arrived_whole(card, site, song)
+
+
+def test_what_became_of_an_upload_is_asked_again_over_a_lost_connection(page: Page, site: Site, tmp_path: Path) -> None:
+    asked = answer(page, "GET", 2, **BAD_GATEWAY)
+    song = write_song(tmp_path / "Asked.wav", 1, seed=19)
+    choose(page, song)
+    assert_arrived_whole(page.locator(".file-card"), site, song)
+    assert len(asked) == 2
+
+
+def test_a_file_on_its_way_is_not_taken_again(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Twice.wav", 60, seed=31)
+    card = begin(page, song)
+    choose(page, song)
+    expect(page.locator("#messages")).to_have_text("Twice.wav is being uploaded already.")
+    expect(card).to_have_count(1)
+
+
+def test_a_file_on_its_way_in_one_tab_is_left_alone_by_another(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Tabs.wav", 60, seed=32)
+    card = begin(page, song)
+    other = page.context.new_page()
+    other.goto(page.url)
+    asked: list[str] = []
+    other.on("request", lambda request: asked.append(request.url) if "/uploads/" in request.url else None)
+    choose(other, song)
+    expect(other.locator(".file-card .status")).to_have_text("This file is being uploaded in another tab.")
+    other.get_by_role("button", name="Cancel this upload").click()
+    expect(other.locator(".file-card")).to_have_count(0)
+    again = creations(page)
+    page.get_by_role("button", name="Resume").click()
+    assert_arrived_whole(card, site, song)
+    assert not any("/uploads/" in url for url in asked + again)
+
+
 def test_a_file_that_is_gone_is_not_called_a_lost_connection(page: Page, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Gone.wav", 60, seed=14)
     card = begin(page, song)
@@ -143,6 +188,56 @@ def test_a_file_that_is_paused_lets_the_next_one_begin(page: Page, tmp_path: Pat
     expect(cards.nth(2).get_by_role("button", name="Pause")).to_be_hidden()
     cards.nth(0).get_by_role("button", name="Pause").click()
     expect(cards.nth(2).get_by_role("button", name="Pause")).to_be_visible()
+
+
+@pytest.fixture
+def answered(page: Page, tmp_path: Path) -> Page:
+    """Three uploaded files, and a server that takes every job."""
+    page.route("**/api/v1/jobs/", lambda route: route.fulfill(status=202, json={"id": "some", "reused": False}))
+    choose(page, *(write_song(tmp_path / f"Song {number}.wav", 1, seed=number) for number in (41, 42, 43)))
+    expect(page.locator(".file-card .status", has_text="Uploaded")).to_have_count(3)
+    return page
+
+
+def test_the_keyboard_stays_on_the_cards_when_its_button_goes(answered: Page) -> None:
+    answered.get_by_role("button", name="Take off this list; the track is kept Song 41.wav").press("Enter")
+    expect(answered.get_by_role("article", name="Song 42.wav")).to_be_focused()
+    expect(answered.locator("#announce")).to_have_text("Song 41.wav was taken off this list; the track is kept.")
+    answered.get_by_role("button", name="Separate Song 42.wav").press("Enter")
+    expect(answered.get_by_role("link", name="Open Song 42.wav")).to_be_focused()
+    expect(answered.locator("#announce")).to_have_text("Song 42.wav: Sent")
+
+
+def test_all_that_was_sent_at_once_can_be_followed(answered: Page) -> None:
+    answered.get_by_role("button", name="Separate all 3").press("Enter")
+    expect(answered.locator("#files")).to_be_focused()
+    expect(answered.locator(".file-card .status", has_text="Sent")).to_have_count(3)
+    answered.get_by_role("link", name="Follow them under Jobs").click()
+    answered.wait_for_url("**/jobs/")
+
+
+def test_the_keyboard_stays_on_a_card_that_is_refused_or_not_sent(page: Page, tmp_path: Path) -> None:
+    empty = tmp_path / "Empty.wav"
+    empty.touch()
+    choose(page, empty)
+    expect(page.get_by_role("article", name="Empty.wav")).to_be_focused()
+    page.get_by_role("button", name="Remove Empty.wav").press("Enter")
+    page.route("**/api/v1/jobs/", lambda route: route.abort("internetdisconnected"))
+    choose(page, write_song(tmp_path / "Song.wav", 1, seed=44))
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded")
+    page.get_by_role("button", name="Separate Song.wav").press("Enter")
+    expect(page.locator(".file-card .error")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("button", name="Separate Song.wav")).to_be_focused()
+
+
+def test_a_job_done_before_is_said_to_be_before_it_opens(page: Page, site: Site, tmp_path: Path) -> None:
+    page.route("**/api/v1/jobs/", lambda route: route.fulfill(json={"id": "some", "reused": True}))
+    choose(page, write_song(tmp_path / "Known.wav", 1, seed=45))
+    expect(page.locator(".file-card .status")).to_have_text("Uploaded")
+    page.get_by_role("button", name="Separate Known.wav").press("Enter")
+    expect(page.locator(".file-card .status")).to_have_text("Done before with the same options")
+    expect(page.get_by_role("link", name="Open Known.wav")).to_be_focused()
+    assert page.url == f"{site.url}/"
 
 
 def drop_paths(page: Page, *paths: Path) -> None:
@@ -206,7 +301,15 @@ def test_a_stem_that_is_gone_is_said_to_be(streaming: Page, finished: str) -> No
     vocals = streaming.locator(".lane.vocals audio").get_attribute("src")
     streaming.route(f"**{vocals}", lambda route: route.fulfill(status=404))
     streaming.get_by_role("button", name="Play").click()
-    expect(streaming.locator("[data-trouble]")).to_contain_text("vocals is no longer on the server")
+    expect(streaming.locator("[data-trouble]")).to_contain_text("“Vocals” is no longer on the server")
+
+
+def test_the_player_stops_when_no_stem_is_left(streaming: Page, finished: str) -> None:
+    streaming.goto(finished)
+    streaming.route("**/audio?inline=1", lambda route: route.fulfill(status=404))
+    streaming.get_by_role("button", name="Play").click()
+    expect(streaming.locator("[data-trouble]")).to_contain_text("no longer on the server")
+    expect(streaming.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_pause_while_the_stems_still_load_keeps_them_silent(streaming: Page, finished: str) -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from memory.quantities import format_bytes
 from tests.browser.actions import choose, drop, positions, throttle, wait_until
-from tests.browser.conftest import DESKTOP, JOB_SECONDS, PASSWORD, PHONE, USER, OpenPage, at_home, log_in
+from tests.browser.conftest import (
+    ARGUMENTS,
+    DESKTOP,
+    JOB_SECONDS,
+    PASSWORD,
+    PHONE,
+    USER,
+    OpenPage,
+    at_home,
+    chromium_program,
+    log_in,
+)
 from tests.browser.site import ROOT, Site, write_song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -44,7 +57,7 @@ def test_a_dropped_song_becomes_stems_without_a_reload(page: Page, site: Site, s
     drop(page, song)
     expect(page.locator(".file-card .status")).to_have_text("Uploaded")
     expect(page.locator(".file-card .estimate")).to_contain_text("of memory")
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     page.evaluate("window.sameDocument = true")
     expect(page.locator(".heading")).to_contain_text("Starter")
@@ -56,7 +69,7 @@ def test_a_dropped_song_becomes_stems_without_a_reload(page: Page, site: Site, s
 
 def test_progress_is_in_the_title_and_the_live_region(page: Page, site: Site, tmp_path: Path) -> None:
     choose(page, write_song(tmp_path / "Long.wav", 150, seed=2))
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     wait_until(page, "/^[1-9][0-9]? % · Long · Stemsite$/.test(document.title)")
     expect(page.locator("#announce")).to_contain_text("%")
@@ -83,9 +96,10 @@ def test_the_stems_play_together_and_can_be_mixed(page: Page, finished: str, pro
     assert problems == []
 
 
-def test_the_space_bar_plays_and_pauses(page: Page, finished: str) -> None:
+@pytest.mark.parametrize("place", ["h1", "[data-volume] >> nth=0"], ids=["page", "slider"])
+def test_the_space_bar_plays_and_pauses(page: Page, finished: str, place: str) -> None:
     page.goto(finished)
-    page.locator("h1").click()
+    page.locator(place).click()
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
@@ -266,6 +280,42 @@ def test_no_page_is_wider_than_the_screen(
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
 
 
+@pytest.fixture
+def large_text(chromium: Browser, site: Site, tmp_path: Path) -> Iterator[Page]:
+    """A phone whose owner has doubled the size of text."""
+    preferences = tmp_path / "Default" / "Preferences"
+    preferences.parent.mkdir()
+    preferences.write_text(json.dumps({"webkit": {"webprefs": {"default_font_size": 32}}}))
+    context = chromium.browser_type.launch_persistent_context(
+        tmp_path, executable_path=chromium_program(), args=ARGUMENTS, viewport={"width": 360, "height": 740}
+    )
+    yield at_home(context.new_page(), site)
+    context.close()
+
+
+def test_large_text_fits_on_a_phone(large_text: Page, site: Site, finished: str, song: Path) -> None:
+    choose(large_text, song)
+    assert large_text.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    for address in (finished, f"{site.url}/jobs/", f"{site.url}/tracks/", f"{site.url}/account/"):
+        large_text.goto(address)
+        assert large_text.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+    large_text.goto(finished)
+    hidden = "(names) => names.filter((name) => name.scrollWidth > name.clientWidth).map((name) => name.innerText)"
+    assert large_text.locator(".lane h2").evaluate_all(hidden) == []
+
+
+def test_forced_colours_show_what_is_pressed_and_what_is_current(page: Page, site: Site, finished: str) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto(finished)
+    page.get_by_role("button", name="Mute Vocals").click()
+    ground = "(parts) => parts.map((part) => getComputedStyle(part).backgroundColor)"
+    pressed, other = page.locator("[data-mute]").evaluate_all(ground)[:2]
+    assert pressed != other
+    page.goto(f"{site.url}/jobs/")
+    current, other = page.locator(".filters a").evaluate_all(ground)[:2]
+    assert current != other
+
+
 def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finished: str, tmp_path: Path) -> None:
     """STEMSITE_SCREENSHOT=1 keeps the picture as docs/screenshot.png."""
     folder = ROOT / "docs" if os.environ.get("STEMSITE_SCREENSHOT") == "1" else tmp_path
@@ -280,7 +330,7 @@ def test_the_page_of_a_finished_job_can_be_shown_in_the_readme(page: Page, finis
 
 def test_the_list_of_jobs_follows_them_without_a_reload(page: Page, site: Site, tmp_path: Path) -> None:
     choose(page, write_song(tmp_path / "Followed.wav", 20, seed=8))
-    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/jobs/*")
     page.goto(f"{site.url}/jobs/")
     page.evaluate("window.sameDocument = true")

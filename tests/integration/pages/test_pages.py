@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import signing
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from memory.monitor import MemoryMonitor, process_monitor
 from separation import catalog
+from separation.api.pagination import SALT
 from separation.models import JobState, SeparationJob, Track
+from separation.services.submission import fingerprint_of, parse_options
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
 
@@ -96,6 +99,25 @@ def test_a_finished_job_offers_every_stem_and_the_zip(page: Client, finished: Se
 def test_the_length_of_a_stem_is_known_before_it_is_fetched(page: Client, finished: SeparationJob) -> None:
     finished.stems.update(samples=44100 * 1800)
     assert text(page, f"/jobs/{finished.pk}").count('data-seconds="1800.00"') == 4
+
+
+@pytest.mark.parametrize(
+    ("stated", "truncated", "said"),
+    [
+        (20, True, "The file broke off after 0:03 of 0:20; the stems end there."),
+        (None, True, "The file broke off after 0:03; the stems end there."),
+        (20, False, "The music in the file ends after 0:03 of 0:20; the stems end there."),
+        (4.1, False, ""),
+    ],
+)
+def test_stems_that_end_before_their_track_say_so(
+    page: Client, finished: SeparationJob, stated: float | None, truncated: bool, said: str
+) -> None:
+    finished.stems.update(samples=44100 * 3.5)
+    Track.objects.update(duration_seconds=stated)
+    SeparationJob.objects.update(result={"truncated_input": truncated})
+    html = text(page, f"/jobs/{finished.pk}")
+    assert said in html and ("the stems end there" in html) == bool(said)
 
 
 @pytest.mark.parametrize("state", JobState.values)
@@ -215,6 +237,109 @@ def test_deleting_a_track_asks_then_deletes_all_of_it(page: Client, finished: Se
     assert "Delete this track?" in page.post(path).content.decode()
     page.post(path, {"confirmed": "yes"})
     assert not Track.objects.exists() and not SeparationJob.objects.exists()
+
+
+def test_deleting_a_track_names_it(page: Client, make_track: MakeTrack) -> None:
+    make_track("B & W.wav")
+    assert 'data-confirm="Delete “B &amp; W.wav”?"' in text(page, "/tracks/")
+
+
+@pytest.fixture
+def second_page(page: Client, make_track: MakeTrack) -> str:
+    """The address of the page of tracks after the first."""
+    for number in range(27):
+        make_track(f"{number}.wav")
+    link = re.search(r'href="(/tracks/\?cursor=[^"]+)"', text(page, "/tracks/"))
+    assert link
+    return link[1]
+
+
+def test_deleting_a_track_leads_back_to_the_page_it_was_on(page: Client, second_page: str) -> None:
+    track = Track.objects.earliest("created_at")
+    cursor = re.findall(r'name="cursor" value="([^"]+)"', text(page, second_page))[0]
+    asked = page.post(f"/tracks/{track.pk}/delete/", {"cursor": cursor}).content.decode()
+    assert f'name="cursor" value="{cursor}"' in asked and f'href="{second_page}"' in asked
+    response = page.post(f"/tracks/{track.pk}/delete/", {"cursor": cursor, "confirmed": "yes"})
+    assert response["Location"] == second_page
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "//evil.example/", signing.dumps(["created_at", "", ""], salt=SALT)])
+def test_deleting_a_track_leads_nowhere_but_to_a_page_of_the_list(
+    page: Client, make_track: MakeTrack, cursor: str
+) -> None:
+    response = page.post(f"/tracks/{make_track().pk}/delete/", {"cursor": cursor, "confirmed": "yes"})
+    assert response["Location"] == "/tracks/"
+
+
+def test_every_page_but_the_first_leads_to_the_newest(page: Client, second_page: str) -> None:
+    assert ">Newest</a>" in text(page, second_page) and ">Newest</a>" not in text(page, "/tracks/")
+    Track.objects.all().delete()
+    html = text(page, second_page)
+    assert "No older tracks." in html and ">Newest</a>" in html
+
+
+def test_music_separated_before_with_the_same_options_is_said_to_be(page: Client, finished: SeparationJob) -> None:
+    options = parse_options({"model": "starter"})
+    SeparationJob.objects.update(fingerprint=fingerprint_of(finished.track, options))
+    form = {"model": "starter", "preset": "balanced", "split": "all", "output": "wav:bits=16"}
+    response = page.post(f"/tracks/{finished.track_id}/separate/", form, follow=True)
+    assert response.redirect_chain == [(f"/jobs/{finished.pk}", 302)]
+    assert "separated with these options before" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("asked", "checked", "selected"),
+    [
+        (
+            {"two_stems": "drums", "format": "mp3", "quality": {"bitrate": 320}},
+            ["balanced", "two"],
+            ["starter", "drums", "mp3:bitrate=320"],
+        ),
+        (
+            {"stems": ["vocals", "bass"], "preset": "fast"},
+            ["fast", "some", "vocals", "bass"],
+            ["starter", "vocals", "wav:bits=16"],
+        ),
+        ({}, ["balanced", "all"], ["starter", "vocals", "wav:bits=16"]),
+    ],
+)
+def test_other_options_begin_with_those_of_the_job(
+    page: Client, make_job: MakeJob, asked: dict[str, Any], checked: list[str], selected: list[str]
+) -> None:
+    job = make_job(JobState.FAILED, options=parse_options({"model": "starter", **asked}).as_dict())
+    link = f"/tracks/{job.track_id}/separate/?like={job.pk}"
+    assert link in text(page, f"/jobs/{job.pk}")
+    html = text(page, link)
+    assert re.findall(r'value="(\w+)" checked', html) == checked
+    assert re.findall(r'<option value="([^"]+)"[^>]* selected', html) == selected
+
+
+def test_nothing_is_learnt_from_options_that_are_not_ones_own(
+    page: Client, make_track: MakeTrack, make_job: MakeJob, stranger: User
+) -> None:
+    theirs = make_job(owner=stranger, options=parse_options({"model": "starter", "preset": "fast"}).as_dict())
+    gone = make_job(options={"model": "gone"})
+    for like in (theirs.pk, gone.pk, uuid.uuid4(), "x", ""):
+        assert 'value="balanced" checked' in text(page, f"/tracks/{make_track().pk}/separate/?like={like}")
+
+
+def test_chosen_stems_without_one_are_asked_for_once(page: Client, make_track: MakeTrack) -> None:
+    form = {"model": "starter", "preset": "balanced", "split": "some", "output": "wav:bits=16"}
+    response = page.post(f"/tracks/{make_track().pk}/separate/", form)
+    errors = re.findall(r'role="alert">([^<]*)<', response.content.decode())
+    assert (response.status_code, errors) == (400, ["Choose at least one stem."])
+
+
+def test_an_error_is_tied_to_its_field(page: Client) -> None:
+    html = page.post("/account/password/", {}).content.decode()
+    for reference in re.findall(r'aria-describedby="([^"]+)"', html):
+        assert all(f'id="{name}"' in html for name in reference.split()), reference
+    assert 'id="id_old_password_error"' in html
+
+
+def test_the_buttons_of_a_track_name_it(page: Client, make_track: MakeTrack) -> None:
+    make_track()
+    assert text(page, "/tracks/").count('<span class="hidden"> Song.wav</span>') == 2
 
 
 @pytest.mark.parametrize("path", ["/", "/demo/", "/jobs/{job}/retry/", "/tracks/{track}/separate/"])

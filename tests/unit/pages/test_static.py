@@ -73,7 +73,7 @@ def test_controls_can_be_told_from_their_ground(scheme: str, part: str, ground: 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(None, "–"), (0, "0:00"), (65.4, "1:05"), (3599.6, "1:00:00"), (36000, "10:00:00")]
+    ("seconds", "words"), [(None, "–"), (0, "0:00"), (65.6, "1:05"), (3600.6, "1:00:00"), (36000, "10:00:00")]
 )
 def test_times_are_written_as_clocks(seconds: float | None, words: str) -> None:
     assert pages.clock(seconds) == words
