@@ -12,10 +12,10 @@ from django.db.models.signals import pre_save
 from django_q.models import OrmQ
 
 from memory.limiter import ConcurrentOperationLimiter
-from memory.models import MemoryIncident, Reservation
+from memory.models import MemoryIncident, PeakObservation, Reservation
 from separation import states
 from separation.errors import ServiceError
-from separation.models import JobState, SeparationJob, Track
+from separation.models import JobState, PaceObservation, SeparationJob, Track
 from separation.services import cancel, costs, delete_job, disk, retry, stopping
 from separation.services.running import TURN_SECONDS, JobRunner
 from separation.services.submission import parse_options
@@ -98,6 +98,29 @@ def test_the_next_estimate_of_time_learns_from_the_run(make_job: MakeJob, runner
     job.refresh_from_db()
     options = parse_options(job.options)
     assert costs.estimated_seconds(options, 3600) < costs.guessed_seconds(options, 3600) / 2  # the stand-in is quick
+
+
+@pytest.mark.parametrize("note", [PaceObservation, PeakObservation])
+def test_a_separation_succeeds_though_nothing_can_be_learnt_from_it(
+    note: type[Model], make_job: MakeJob, runner: JobRunner, broken: Broken
+) -> None:
+    job = make_job()
+    Track.objects.update(duration_seconds=3600)
+    broken(note)
+    assert runner.run_all() == 1
+    job.refresh_from_db()
+    assert (job.state, job.stems.count(), note._default_manager.count()) == (JobState.SUCCEEDED, 4, 0)
+    assert_nothing_left()
+
+
+def test_a_job_fails_with_its_reason_though_no_incident_can_be_kept(
+    make_job: MakeJob, runner: JobRunner, broken: Broken
+) -> None:
+    job = make_job("kill")
+    broken(MemoryIncident)
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "engine_killed")
 
 
 def test_two_stems_give_the_stem_and_the_rest(make_job: MakeJob, runner: JobRunner) -> None:
