@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models import Count
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.quantities import format_bytes
@@ -92,7 +93,7 @@ def submit(
     Raises `ServiceError`: model_unavailable, cannot_fit, throttled, quota_exceeded.
     """
     fingerprint = fingerprint_of(track, options)
-    done = None if force else _finished_before(owner, fingerprint)
+    done = None if force else _finished_before(owner, fingerprint, len(options.output_stems))
     if done is not None:
         return _marked(done, reused=True)
     require_model(options.model)
@@ -126,9 +127,10 @@ def fingerprint_of(track: Track, options: SeparationOptions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
+def _finished_before(owner: User, fingerprint: str, stems: int) -> SeparationJob | None:
+    """The newest such job that still has all of its stems."""
     done = SeparationJob.objects.filter(owner=owner, fingerprint=fingerprint, state=JobState.SUCCEEDED)
-    return done.filter(stems__isnull=False).order_by("-created_at").first()
+    return done.annotate(kept=Count("stems")).filter(kept=stems).order_by("-created_at").first()
 
 
 def submit_again(job: SeparationJob) -> None:
