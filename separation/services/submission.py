@@ -23,6 +23,7 @@ from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
 from separation.services.durability import durable
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.usage import stored_bytes
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def submit(
     if not needs.fits:
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
     with durable():
+        take_turn(owner)
         _check_limits(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
         ledger.note(owner, track)
@@ -134,10 +136,10 @@ def _finished_before(owner: User, fingerprint: str, stems: int) -> SeparationJob
 
 
 def submit_again(job: SeparationJob) -> None:
-    """Check and count another go at an ended job. Its music counts again only if it was cancelled while it ran: what
-    failed has given its owner nothing, and what was still waiting has taken nothing.
+    """Check and count another go at an ended job, in a transaction that has the owner's turn.
 
-    Raises `ServiceError` (quota_exceeded).
+    Its music counts again only if it was cancelled while it ran: what failed has given its owner nothing, and what was
+    still waiting has taken nothing. Raises `ServiceError` (quota_exceeded).
     """
     _check_waiting(job.owner)
     _check_room(job.owner)
