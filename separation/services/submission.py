@@ -91,7 +91,7 @@ def submit(
     """Queue a separation. The same owner's finished job for the same sound and options is returned instead
     (with `reused` True) unless `force`.
 
-    Raises `ServiceError`: model_unavailable, cannot_fit, throttled, quota_exceeded.
+    Raises `ServiceError`: model_unavailable, cannot_fit, file_missing, throttled, quota_exceeded.
     """
     fingerprint = fingerprint_of(track, options)
     done = None if force else _finished_before(owner, fingerprint, len(options.output_stems))
@@ -103,6 +103,7 @@ def submit(
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
     with durable():
         take_turn(owner)
+        _keep(track)
         _check_limits(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
         ledger.note(owner, track)
@@ -146,6 +147,12 @@ def submit_again(job: SeparationJob) -> None:
     if job.state == JobState.CANCELLED and job.attempt_number > job.attempts_before:
         _check_minutes(job.owner, job.track)
         ledger.note(job.owner, job.track)
+
+
+def _keep(track: Track) -> None:
+    """Until the transaction ends nobody deletes the track."""
+    if Track.objects.select_for_update(no_key=True).filter(pk=track.pk).values_list("pk").first() is None:
+        raise ServiceError(ReasonCode.FILE_MISSING)
 
 
 def _check_waiting(owner: User) -> None:

@@ -16,6 +16,7 @@ from django.db.models.signals import post_delete
 from django.utils import timezone
 
 from separation import states
+from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Stem, Track
 from separation.services import retention, retry, submit
 from separation.services.retention import clean_up
@@ -100,6 +101,16 @@ def test_a_track_stays_when_it_is_asked_for_while_others_are_deleted(
     finally:
         post_delete.disconnect(ask, sender=Track)
     assert SeparationJob.objects.get().track == second
+
+
+def test_a_track_that_is_deleted_while_it_is_asked_for_is_said_to_be_gone(
+    make_track: MakeTrack, ready_models: None
+) -> None:
+    track = make_track()
+    Track.objects.filter(pk=track.pk).delete()
+    with pytest.raises(ServiceError) as refusal:
+        submit(track.owner, track, parse_options({"model": "starter"}))
+    assert refusal.value.code == "file_missing"
 
 
 def test_old_stems_go_a_whole_job_at_a_time(
