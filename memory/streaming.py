@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from uuid import uuid4
 
 from memory.conf import memory_settings
 from memory.writeback import EarlyWrites
@@ -169,7 +170,7 @@ class StreamingFileHandler:
         _sync_folder(final.parent)
 
     def _publish_across(self, temp: Path, final: Path) -> None:
-        beside = final.with_name(f".{final.name}.{os.getpid()}.part")
+        beside = final.with_name(f".{final.name}.{uuid4().hex}.part")
         with temp.open("rb", buffering=0) as source:
             self.copy(source, beside)
         beside.replace(final)
