@@ -13,7 +13,7 @@ import pytest
 from pytest_django import Settings
 
 from memory.conf import MIB
-from memory.streaming import SourceTooLong, StreamingFileHandler
+from memory.streaming import StreamingFileHandler
 
 
 class Zeros:
@@ -143,16 +143,6 @@ def test_a_copy_never_overwrites(handler: StreamingFileHandler, tmp_path: Path) 
     with pytest.raises(FileExistsError):
         handler.copy(io.BytesIO(b"yours"), tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"mine"
-
-
-def test_a_source_longer_than_allowed_leaves_no_copy(handler: StreamingFileHandler, tmp_path: Path) -> None:
-    with pytest.raises(SourceTooLong):
-        handler.copy(io.BytesIO(b"0123456789"), tmp_path / "b", limit=9)
-    assert not (tmp_path / "b").exists()
-
-
-def test_a_source_of_exactly_the_limit_is_copied(handler: StreamingFileHandler, tmp_path: Path) -> None:
-    assert handler.copy(io.BytesIO(b"0123456789"), tmp_path / "b", limit=10) == 10
 
 
 def test_a_copy_that_fails_half_way_leaves_nothing(handler: StreamingFileHandler, tmp_path: Path) -> None:
