@@ -4,6 +4,8 @@ Owns the tables. Who may reserve is decided in `limiter.py`; samples are written
 All times are the database's, so hosts whose clocks differ agree on who holds what.
 """
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -41,14 +43,18 @@ class Live(Host):
         verbose_name_plural = "live memory"
 
 
+LONGEST_LEASE = timedelta(days=1)
+
+
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def held(self) -> "ReservationQuerySet":
         """Those that count: not released, lease not run out."""
         return self.filter(released_at=None, expires_at__gt=Now())
 
     def lost(self) -> "ReservationQuerySet":
-        """Those whose holder stopped renewing."""
-        return self.filter(released_at=None, expires_at__lte=Now())
+        """Those whose holder stopped renewing, or has a lease that only a clock since put back can have given."""
+        ended = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + LONGEST_LEASE)
+        return self.filter(ended, released_at=None)
 
 
 class Reservation(models.Model):

@@ -50,6 +50,7 @@ RANGES: Mapping[str, Range] = {
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
     "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False),
+    "CLIENT_STALL_SECONDS": Range(0.1, "seconds", whole=False),
     "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False),
     "UPLOAD_MAX_UNFINISHED": Range(0, "uploads"),
     "UPLOAD_CREATIONS_PER_MINUTE": Range(0, "uploads"),

@@ -1,4 +1,4 @@
-"""The demo song: made in a supervised child, then a track like any other. Owns no synthesis (`starter.demo`)."""
+"""The demo song: made in a supervised child, then an upload like any other. Owns no synthesis (`starter.demo`)."""
 
 import sys
 import tempfile
@@ -12,10 +12,12 @@ from django.contrib.auth.models import User
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.processes import EndReason, OperationLimits, ProcessResourceManager
 from memory.quantities import MIB
+from memory.streaming import StreamingFileHandler
 from separation import services
 from separation.errors import ReasonCode, ServiceError
-from separation.models import SeparationJob
+from separation.models import SeparationJob, Track
 from separation.services.children import environment
+from separation.uploads.oneshot import take_file
 
 NAME = "Demo song.wav"
 PROGRAM = (sys.executable, "-m", "separation.starter.demo")
@@ -25,8 +27,14 @@ LIMITS = OperationLimits(memory_bytes=600 * MIB, wall_seconds=SECONDS)
 
 
 def separate_demo(owner: User) -> SeparationJob:
-    """Make the demo song a track of `owner` and submit it with the default options. Raises `ServiceError`."""
-    track = services.create_track(owner, demo_song(str(owner.pk)), NAME, move=False)
+    """Submit the demo song with the default options, as the track of it that `owner` has, or a new one.
+
+    Raises `ServiceError`, and `Problem` when a limit of uploads refuses the new one.
+    """
+    song = demo_song(str(owner.pk))
+    sha256 = StreamingFileHandler().sha256(song)
+    track = Track.objects.filter(owner=owner, sha256=sha256).first()
+    track = track or take_file(owner, song, NAME, sha256=sha256, move=False)
     return services.submit(owner, track, services.parse_options({}))
 
 

@@ -59,6 +59,7 @@ SENTENCES: dict[str, str] = {
     ReasonCode.UNKNOWN_STEM: "The chosen model does not produce this stem.",
     ReasonCode.MODEL_UNAVAILABLE: "The model's weights are not on this server. An administrator can fetch them with `manage.py fetch_model`.",
     ReasonCode.QUOTA_EXCEEDED: "This would exceed your quota.",
+    "webhook_target": "Webhook addresses must be http or https addresses on the public internet.",
     ReasonCode.NOT_ALLOWED_NOW: "This is not possible in the job's present state.",
     ReasonCode.BUSY: "The server has too little free memory for this right now. Try again shortly.",
     ReasonCode.MEMORY_LIMIT: "The job needed more memory than one operation may hold. Try the fast preset or fewer shifts.",

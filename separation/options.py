@@ -116,7 +116,7 @@ class SeparationOptions:
         audio_format, quality = _format(data)
         return cls(
             model=info.name,
-            stems=(two_stems,) if two_stems else _stems(data, info),
+            stems=_stems(data, info, two_stems),
             two_stems=two_stems,
             format=audio_format,
             quality=quality,
@@ -149,7 +149,9 @@ def _refuse_unknown(data: Mapping[str, Any]) -> None:
 
 
 def _model(data: Mapping[str, Any], catalog: Catalog, default_model: str | None) -> ModelInfo:
-    name = data.get("model") or default_model or default_catalog.STARTER
+    name = data.get("model")
+    if name is None:
+        name = default_model or default_catalog.STARTER
     if not isinstance(name, str) or name not in catalog.MODELS:
         known = ", ".join(catalog.MODELS)
         raise OptionError("unknown_model", "model", f"There is no model “{str(name)[:80]}”. Choose one of {known}.")
@@ -169,13 +171,15 @@ def _check_stem(field: str, stem: object, info: ModelInfo) -> str:
 
 def _two_stems(data: Mapping[str, Any], info: ModelInfo) -> str | None:
     stem = data.get("two_stems")
-    return _check_stem("two_stems", stem, info) if stem else None
+    return None if stem is None else _check_stem("two_stems", stem, info)
 
 
-def _stems(data: Mapping[str, Any], info: ModelInfo) -> tuple[str, ...]:
+def _stems(data: Mapping[str, Any], info: ModelInfo, two_stems: str | None) -> tuple[str, ...]:
     stems = data.get("stems")
     if stems is None:
-        return info.sources
+        return (two_stems,) if two_stems else info.sources
+    if two_stems and stems not in ([two_stems], (two_stems,)):
+        raise OptionError("invalid_option", "stems", "Name either stems or two_stems, not both.")
     if not isinstance(stems, list | tuple) or not stems:
         raise OptionError("invalid_option", "stems", "Name at least one stem, as a list.")
     chosen = {_check_stem("stems", stem, info) for stem in stems}

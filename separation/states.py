@@ -21,6 +21,7 @@ from django.dispatch import Signal
 from separation.errors import SENTENCES, ReasonCode
 from separation.models import Attempt, JobEvent, JobState, SeparationJob, Stem
 
+LONGEST_LEASE_SECONDS = 24 * 3600.0
 job_changed = Signal()
 """Sent as (sender=SeparationJob, job_id=UUID, state=str) inside the transaction of each change of state."""
 
@@ -64,6 +65,11 @@ class FenceLostError(Exception):
 def from_now(seconds: float) -> ExpressionWrapper:
     """The database's present time plus `seconds`."""
     return ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())
+
+
+def run_out() -> Q:
+    """Leases that have ended; also those that no lease can end as late as, given by a clock that was put back since."""
+    return Q(lease_expires_at__lt=Now()) | Q(lease_expires_at__gt=from_now(LONGEST_LEASE_SECONDS))
 
 
 def sentence(reason: str) -> str:
@@ -137,6 +143,17 @@ def retry(job_id: UUID, *, attempt_number: int) -> bool:
             return False
         _record(job_id, attempt_number or None, "retried")
         _announce(job_id, JobState.QUEUED)
+        return True
+
+
+def deleted(job_id: UUID) -> bool:
+    """queued or running -> cancelled, for a job that the caller deletes in the same transaction: who waits for its end
+    is told. Its worker, if it has one, finds it gone."""
+    unfinished = SeparationJob.objects.filter(pk=job_id, state__in=(JobState.QUEUED, JobState.RUNNING))
+    with transaction.atomic():
+        if unfinished.update(state=JobState.CANCELLED, **_failing(ReasonCode.CANCELLED)) != 1:
+            return False
+        _announce(job_id, JobState.CANCELLED)
         return True
 
 
@@ -239,7 +256,7 @@ def requeue(
 def lost(fence: Fence, *, again: bool) -> bool:
     """running -> queued (`again`) or failed, because the lease ran out. False when it was renewed after all."""
     reason = ReasonCode.LOST_WORKER
-    expired = Q(lease_expires_at__lt=Now())
+    expired = run_out()
     if not again:
         return _leave(fence, JobState.FAILED, "failed", reason, sentence(reason), NO_REPORT, _failing(reason), expired)
     message = "The worker running this job disappeared."

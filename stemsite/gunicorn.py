@@ -10,7 +10,7 @@ from stemsite.instance import in_address
 bind = f"{in_address(settings.HOST)}:{settings.PORT}"
 workers = settings.WEB_PROCESSES
 threads = settings.WEB_THREADS
-worker_class = "gthread"
+worker_class = "stemsite.worker.PatientWorker"
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 timeout = 120
 graceful_timeout = 8

@@ -212,6 +212,7 @@ SILENCED_SYSTEM_CHECKS = (
 # --- uploads, API, webhooks
 UPLOAD_SYNC = env.bool("UPLOAD_SYNC", default=True)  # fsync before a PATCH is acknowledged
 UPLOAD_STALL_SECONDS = number("UPLOAD_STALL_SECONDS", 60.0)  # a client that delivers less than 64 KiB in it is cut off
+CLIENT_STALL_SECONDS = number("CLIENT_STALL_SECONDS", 30.0)  # for a request's head; to take something of an answer
 UPLOAD_LOCK_WAIT_SECONDS = number("UPLOAD_LOCK_WAIT_SECONDS", 10.0)
 UPLOAD_MAX_UNFINISHED = number("UPLOAD_MAX_UNFINISHED", 1000)  # per user; 0: no limit
 UPLOAD_CREATIONS_PER_MINUTE = number("UPLOAD_CREATIONS_PER_MINUTE", 600)  # per user; 0: no limit
@@ -221,7 +222,7 @@ WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", default=False)  # deli
 WEBHOOK_TIMEOUT_SECONDS = number("WEBHOOK_TIMEOUT_SECONDS", 10.0)
 WEBHOOK_MAX_ATTEMPTS = number("WEBHOOK_MAX_ATTEMPTS", 8)
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "separation.api.schema.ApiSchema",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "separation.api.base.exception_handler",
 }

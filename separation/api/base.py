@@ -22,6 +22,7 @@ from separation.api.problems import Problem, internal_error, problem_response
 from separation.api.shell import as_problem
 from separation.tokens.authentication import SAFE_METHODS, Caller, identify, require_caller
 from separation.tokens.models import Scope
+from separation.uploads.protocol import body_length
 
 CODES: dict[type[Exception], str] = {
     exceptions.ParseError: "malformed_body",
@@ -73,6 +74,12 @@ class ApiView(APIView):
     @property
     def caller(self) -> Caller:
         return cast(Caller, self.request.auth)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Also raises 411 for a body of unknown length: it would look like none."""
+        super().initial(request, *args, **kwargs)
+        if request.method not in SAFE_METHODS:
+            body_length(request.headers, required=False)
 
     def body(self) -> dict[str, Any]:
         """The JSON object that was sent; an empty one for no body. Raises 400 for any other JSON value."""

@@ -17,16 +17,19 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+from uuid import uuid4
 
 PIECE_BYTES = 16 * 1024 * 1024
 READ_BYTES = 256 * 1024
 FINISHED = ("succeeded", "failed", "cancelled")
 RETRIED = (408, 409, 423, 429, 500, 502, 503, 504)
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+LONGEST_PAUSE = 60.0
 Progress = Callable[[float], object]
+Answer = TypeVar("Answer")
 
 
 class StemsiteError(Exception):
@@ -84,9 +87,7 @@ class Client:
 
     def _send_piece(self, location: str, file: IO[bytes], offset: int) -> HTTPResponse:
         file.seek(offset)
-        piece = file.read(self.piece_bytes)
-        if not piece:
-            return self._tus("HEAD", location)
+        piece = file.read(self.piece_bytes)  # empty at the end: the answer says what became of the file
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
         return self._tus("PATCH", location, headers, piece)
 
@@ -100,32 +101,27 @@ class Client:
     def submit(self, track: str, **options: Any) -> dict[str, Any]:
         """Asks for a separation: `model`, `stems` or `two_stems`, `format`, `quality`, `preset`, …; the job."""
         given = {name: value for name, value in options.items() if value is not None}
-        return self._json("POST", "/api/v1/jobs/", {"track": track, **given})
+        body = json.dumps({"track": track, **given}).encode()
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+        return self._patiently(lambda: self._json("POST", "/api/v1/jobs/", headers, body)[0], "no job could be made")
 
     def wait(self, job: str, on_progress: Progress = lambda _: None) -> dict[str, Any]:
         """The job once it has succeeded. Raises `StemsiteError` with the job's reason when it has not."""
         while True:
-            answer = self._open("GET", f"/api/v1/jobs/{job}/")
-            shown: dict[str, Any] = json.load(answer)
+            shown, headers = self._patiently(lambda: self._json("GET", f"/api/v1/jobs/{job}/"), "no news of the job")
             on_progress(shown["progress"])
             if shown["state"] == "succeeded":
                 return shown
             if shown["state"] in FINISHED:
                 problem = {"code": shown["reason"] or shown["state"], "detail": shown["message"]}
                 raise StemsiteError(200, problem, {})
-            time.sleep(float(answer.headers.get("Retry-After", "2")))
+            time.sleep(float(headers.get("Retry-After", "2")))
 
     def download(self, audio: str, target: Path, sha256: str = "") -> Path:
         """Writes a file of the server to `target`, going on where a break left it. Checks the SHA-256 if given."""
         part = target.with_name(target.name + ".part")
-        for pause in self._patience():
-            try:
-                self._fetch(audio, part)
-                break
-            except (OSError, HTTPException, StemsiteError) as error:
-                self._pause_or_raise(error, pause)
-        else:
-            raise TimeoutError(f"{target.name} could not be downloaded; what came of it is kept")
+        failure = f"{target.name} could not be downloaded; what came of it is kept"
+        self._patiently(lambda: self._fetch(audio, part), failure)
         if sha256 and _sha256(part) != sha256:
             part.unlink()
             raise StemsiteError(200, {"code": "checksum_mismatch", "detail": f"{target.name} arrived damaged."}, {})
@@ -148,10 +144,11 @@ class Client:
         if answer.length:  # http.client says nothing of a body that ends early when it is read in pieces
             raise ConnectionError(f"the answer ended {answer.length} bytes early")
 
-    def _json(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        data = json.dumps(body).encode()
-        with self._open(method, path, {"Content-Type": "application/json"}, data) as answer:
-            return dict(json.load(answer))
+    def _json(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> tuple[dict[str, Any], HTTPMessage]:
+        with self._open(method, path, headers, data) as answer:
+            return dict(json.load(answer)), answer.headers
 
     def _tus(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
@@ -170,17 +167,30 @@ class Client:
         except urllib.error.HTTPError as error:
             raise StemsiteError(error.code, _problem(error), dict(error.headers)) from None
 
+    def _patiently(self, act: Callable[[], Answer], failure: str) -> Answer:
+        """What `act` gives, tried again after growing pauses while the line or the server is bad."""
+        for pause in self._patience():
+            try:
+                return act()
+            except (OSError, HTTPException, StemsiteError) as error:
+                self._pause_or_raise(error, pause)
+        raise TimeoutError(failure)
+
     @staticmethod
     def _patience() -> Iterator[float]:
         yield from PAUSES
 
     @staticmethod
     def _pause_or_raise(error: Exception, pause: float) -> None:
-        """Waits before another try; as long as the server asks, if it does. Raises what cannot get better."""
-        if isinstance(error, StemsiteError) and error.status not in RETRIED:
+        """Waits before another try; as long as the server asks, if it does. Raises what cannot get better soon."""
+        if not isinstance(error, StemsiteError):
+            time.sleep(pause)
+            return
+        asked = error.headers.get("Retry-After", "")
+        seconds = float(asked) if asked.isdigit() else 0.0
+        if error.status not in RETRIED or seconds > LONGEST_PAUSE:
             raise error
-        asked = error.headers.get("Retry-After", "") if isinstance(error, StemsiteError) else ""
-        time.sleep(max(pause, float(asked) if asked.isdigit() else 0.0))
+        time.sleep(max(pause, seconds))
 
 
 def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header, http_date, parse_http_date_safe
 
@@ -32,9 +32,11 @@ class Download:
 
 
 def serve(request: HttpRequest, download: Download) -> HttpResponseBase:
-    """The answer to GET or HEAD: 200, 206, 304, or `Problem` 416, as RFC 9110 has it."""
+    """The answer to GET or HEAD: 200, 206, 304, or `Problem` 412 or 416, as RFC 9110 has it."""
+    if not _is_as_expected(request, download):
+        raise Problem(412, "precondition_failed")
     if _is_current(request, download):
-        return _described(HttpResponse(status=304), download)
+        return _described(HttpResponseNotModified(), download)
     try:
         span = requested_span(_valid_range(request, download), download.size)
     except Unsatisfiable as error:
@@ -83,18 +85,32 @@ def _described(response: HttpResponseBase, download: Download) -> HttpResponseBa
     return response
 
 
+def _is_as_expected(request: HttpRequest, download: Download) -> bool:
+    """Whether the file is one that If-Match names or, without that, is no newer than If-Unmodified-Since."""
+    expected = request.headers.get("If-Match")
+    if expected is not None:
+        return not _tags(expected).isdisjoint({download.etag, "*"})
+    since = parse_http_date_safe(request.headers.get("If-Unmodified-Since", ""))
+    return since is None or int(download.modified.timestamp()) <= since
+
+
 def _is_current(request: HttpRequest, download: Download) -> bool:
+    """Whether the client has the file already, by If-None-Match or, without that, by If-Modified-Since."""
     known = request.headers.get("If-None-Match")
     if known is not None:
-        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
-        return download.etag in tags or "*" in tags
+        return not _tags(known).isdisjoint({download.etag, f"W/{download.etag}", "*"})
     since = parse_http_date_safe(request.headers.get("If-Modified-Since", ""))
     return since is not None and int(download.modified.timestamp()) <= since
 
 
+def _tags(header: str) -> set[str]:
+    return {tag.strip() for tag in header.split(",")}
+
+
 def _valid_range(request: HttpRequest, download: Download) -> str | None:
-    """The Range header, unless If-Range names another state of the file than the present one."""
-    wanted, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    """The Range header of a GET, unless If-Range names another state of the file than the present one."""
+    wanted = request.headers.get("Range") if request.method == "GET" else None
+    condition = request.headers.get("If-Range")
     if wanted is None or condition is None:
         return wanted
     if condition.strip().startswith(('"', "W/")):

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 
-from memory.monitor import MemoryMonitor
+from memory.monitor import process_monitor
 from separation.api.problems import Problem
 from separation.services.costs import STREAMED, operation_bytes
 
 logger = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=1)
-def monitor() -> MemoryMonitor:
-    """One per process: its hysteresis is about this process."""
-    return MemoryMonitor()
 
 
 def refuse_when_busy(operation: str) -> None:
@@ -24,8 +17,8 @@ def refuse_when_busy(operation: str) -> None:
     What is streamed takes memory of this process and has to fit; a separation runs in one of its own.
     """
     needs = operation_bytes(operation) if operation in STREAMED else 0
-    acceptance = monitor().accepting_work(needs)
-    reading = monitor().own_process()
+    acceptance = process_monitor.accepting_work(needs)
+    reading = process_monitor.own_process()
     logger.info("memory before work", extra={"operation": operation, "bytes": reading.rss, "needs": needs})
     if not acceptance.ok:
         headers = {"Retry-After": str(max(1, int(acceptance.retry_after)))}

@@ -26,10 +26,15 @@ from separation.services.numbers import number, whole
 from separation.uploads import limits
 from separation.uploads.body import GuardedBody
 from separation.uploads.parts import folder
+from separation.uploads.protocol import body_length
 
 FIELD = "file"
 MOST_OVERHEAD = 64 * 1024
 CHUNK_BYTES = 256 * 1024
+NOT_KEPT = (
+    "The file did not arrive whole, and nothing of it is kept. "
+    "Send it again, or by /api/v1/uploads/, where an upload goes on after a break."
+)
 
 
 class RawBody(BaseParser):
@@ -121,14 +126,10 @@ def received_file(request: HttpRequest, check: Callable[[int], None]) -> Iterato
 
 
 def _announced(request: HttpRequest) -> int:
-    text = request.headers.get("Content-Length", "")
-    if "Transfer-Encoding" in request.headers or not text:
-        raise Problem(411, "length_required")
-    if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise Problem(400, "invalid_header", "Content-Length is not a number.", header="Content-Length")
+    length = body_length(request.headers)
     if not request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
         raise Problem(415, "unsupported_media_type", "Send multipart/form-data with the file in the field 'file'.")
-    return int(text)
+    return length
 
 
 def _parse(request: HttpRequest, handler: ToStaging, announced: int) -> None:
@@ -139,7 +140,7 @@ def _parse(request: HttpRequest, handler: ToStaging, announced: int) -> None:
         except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, UnicodeError) as error:
             raise Problem(400, "bad_request", "The body is not well-formed multipart/form-data.") from error
     if body.ended and handler.problem is None:
-        raise Problem(408 if body.ended == "upload_too_slow" else 400, body.ended)
+        raise Problem(408 if body.ended == "upload_too_slow" else 400, body.ended, NOT_KEPT)
 
 
 def _checked(handler: ToStaging) -> Received:

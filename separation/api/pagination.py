@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core import signing
-from django.db import connection
-from django.db.models import F, Q, QuerySet, TextField, Value
-from django.db.models.functions import Cast
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from separation.api.moments import as_kept, from_kept
 from separation.api.problems import Problem
 
 DEFAULT_SIZE = 25
@@ -36,7 +34,7 @@ class Page:
 
     def _ordered(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         sign = "-" if self.ordering.startswith("-") else ""
-        ordered = queryset.annotate(page_key=_as_kept()).order_by(f"{sign}created_at", f"{sign}id")
+        ordered = queryset.annotate(page_key=as_kept("created_at")).order_by(f"{sign}created_at", f"{sign}id")
         cursor = self.request.GET.get("cursor")
         if not cursor:
             return ordered
@@ -48,7 +46,7 @@ class Page:
     def _read(self, cursor: str) -> tuple[Any, UUID]:
         try:
             ordering, at, key = signing.loads(cursor, salt=SALT)
-            moment, row = _comparable(at), UUID(key)
+            moment, row = from_kept(at), UUID(key)
         except (signing.BadSignature, ValueError, TypeError, AttributeError) as error:
             raise Problem(400, "invalid_cursor", parameter="cursor") from error
         if ordering != self.ordering:
@@ -60,17 +58,6 @@ class Page:
         cursor = signing.dumps([self.ordering, at, str(last.pk)], salt=SALT)
         query = {**self.request.GET.dict(), "cursor": cursor}
         return f"{self.request.path}?{urlencode(query)}"
-
-
-def _as_kept() -> Any:
-    """The moment exactly as the database keeps it. SQLite keeps text, with three decimals or six by who wrote
-    it, so a moment that went through Python would no longer equal its own row."""
-    return Cast("created_at", TextField()) if connection.vendor == "sqlite" else F("created_at")
-
-
-def _comparable(at: str) -> Any:
-    moment = datetime.fromisoformat(at)
-    return Value(at, output_field=TextField()) if connection.vendor == "sqlite" else moment
 
 
 def _size(text: str | None) -> int:

@@ -41,6 +41,7 @@ MEANINGS: dict[str, str] = {
     "throttled": "Too many requests of this kind. Wait, then try again.",
     "idempotency_conflict": "A request with this Idempotency-Key is still being worked on.",
     "idempotency_mismatch": "This Idempotency-Key was used before with a different request.",
+    "precondition_failed": "The file is not in the state that If-Match or If-Unmodified-Since asks for.",
     "range_not_satisfiable": "The range lies outside the file.",
     "link_invalid": "This download link is not valid, or has expired. Ask for a new one.",
     "internal_error": "Something went wrong on the server. It has been logged.",
@@ -57,7 +58,6 @@ MEANINGS: dict[str, str] = {
     "upload_superseded": "Another request took over this upload; what arrived is kept.",
     "upload_elsewhere": "This upload is kept on another host of this service. Try again.",
     "invalid_metadata": "Upload-Metadata is not a list of distinct keys with base64 values.",
-    "webhook_target": "Webhook addresses must be http or https addresses on the public internet.",
 }
 
 
@@ -132,7 +132,12 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def internal_error(request: HttpRequest, error: BaseException) -> HttpResponse:
-    """Logs an exception that nobody expected and answers 500 without saying more."""
+def unexpected(request: HttpRequest, error: BaseException) -> Problem:
+    """Logs an exception that nobody expected; the 500 problem that it is, which says no more."""
     logger.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
-    return problem_response(Problem(500, "internal_error"))
+    return Problem(500, "internal_error")
+
+
+def internal_error(request: HttpRequest, error: BaseException) -> HttpResponse:
+    """The answer to an exception that nobody expected, which is logged."""
+    return problem_response(unexpected(request, error))

@@ -13,7 +13,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 from separation.api.problems import MEDIA_TYPE
-from separation.api.schema_paths import EXTRA_PATHS
+from separation.api.schema_paths import EXTRA_PATHS, SECURITY
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -49,6 +49,7 @@ MEANINGS = {
     "404": "not there, or not yours",
     "405": "not a method of this address",
     "406": "not available in an accepted media type",
+    "408": "hardly anything arrived for a while",
     "409": "not possible in the present state",
     "411": "a length is required",
     "413": "too large, or beyond a quota",
@@ -72,15 +73,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-class ApiSchema(AutoSchema):
-    """Drops the prefix from nothing and guesses nothing: every view says its own name."""
-
-
 class CallerScheme(OpenApiAuthenticationExtension):
     """A bearer token, or the session of a browser."""
 
     target_class = "separation.api.base.CallerAuthentication"
     name = ["token", "session"]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
+        """One or the other; a single object with both names would ask for both."""
+        return deepcopy(SECURITY)
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
         return [
@@ -101,8 +102,8 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for schema in components["schemas"].values():
         _close(schema)
     for path, item in result["paths"].items():
-        for operation in item.values():
-            _complete_operation(path, operation)
+        for method, operation in item.items():
+            _complete_operation(path, method, operation)
     result["paths"] = dict(sorted({**result["paths"], **deepcopy(EXTRA_PATHS)}.items()))
     return result
 
@@ -113,9 +114,9 @@ def _close(schema: dict[str, Any]) -> None:
         schema.setdefault("additionalProperties", False)
 
 
-def _complete_operation(path: str, operation: dict[str, Any]) -> None:
+def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    for status in _problems_of(path, operation):
+    for status in _problems_of(path, method, operation):
         responses.setdefault(status, problem_answer(status))
     body = operation.get("requestBody")
     example = EXAMPLES.get(operation["operationId"])
@@ -123,8 +124,12 @@ def _complete_operation(path: str, operation: dict[str, Any]) -> None:
         body["content"]["application/json"].setdefault("examples", {"example": {"value": example}})
 
 
-def _problems_of(path: str, operation: dict[str, Any]) -> list[str]:
+def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     statuses = set(EVERYWHERE) | {"400"}
+    if method != "get":
+        statuses.add("411")
+    if method == "delete":
+        statuses.add("409")
     if "{" in path:
         statuses.add("404")
     if operation["operationId"] in CONFLICTS:
@@ -132,7 +137,7 @@ def _problems_of(path: str, operation: dict[str, Any]) -> list[str]:
     if "requestBody" in operation:
         statuses |= {"413", "415", "422"}
     if operation["operationId"] == "create_track":
-        statuses |= {"411", "507"}
+        statuses |= {"408", "507"}
     if operation["operationId"] == "retry_job":
         statuses.add("422")
     return sorted(statuses)

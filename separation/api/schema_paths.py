@@ -137,7 +137,7 @@ def file_path(name: str, summary: str, media_type: str, *more_problems: int) -> 
             "description": "of a signed link; opens the file without an account",
         },
     ]
-    responses = {"200": whole, "206": part, "304": answer("unchanged"), **problems(401, 403, 404, 405, 416)}
+    responses = {"200": whole, "206": part, "304": answer("unchanged"), **problems(401, 403, 404, 405, 412, 416, 503)}
     responses |= problems(*more_problems)
     security = [*SECURITY, {}]
     return {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 
+from memory.retries import is_busy
 from separation.api.problems import Problem, from_service_error, internal_error, not_found, problem_response
 from separation.errors import ServiceError
 
+logger = logging.getLogger(__name__)
 Response = TypeVar("Response", bound=HttpResponseBase)
 
 
@@ -26,7 +29,10 @@ def as_problem(error: Exception) -> Problem | None:
         return not_found()
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "body_too_large")
-    if isinstance(error, OperationalError) and "locked" in str(error):
+    if isinstance(error, IntegrityError):
+        logger.warning("a row changed while it was acted on", exc_info=error)
+        return Problem(409, "not_allowed_now", "It changed meanwhile. Try again.", headers={"Retry-After": "2"})
+    if isinstance(error, OperationalError) and is_busy(error):
         return Problem(503, "busy", "The database is busy. Try again shortly.", headers={"Retry-After": "2"})
     if isinstance(error, PermissionDenied):
         return Problem(403, "insufficient_scope")

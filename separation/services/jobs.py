@@ -55,7 +55,9 @@ def retry(job: SeparationJob) -> SeparationJob:
 
 def delete_job(job: SeparationJob) -> None:
     """Delete a job and the stems it made. If it runs, its worker notices, ends the child and discards the rest."""
-    job.delete()
+    with transaction.atomic():
+        states.deleted(job.pk)
+        job.delete()
 
 
 def _require_runnable(job: SeparationJob) -> None:

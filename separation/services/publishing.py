@@ -38,7 +38,8 @@ def publish(
 
     Raises `ServiceError` (engine_crashed, disk_full, storage_failed) and `FenceLostError`; nothing is left in storage
     then but what it refuses to delete, which `retention.remove_orphans` finds later. When the database fails nobody
-    can tell whether the job was finished: its error goes through, and the files stay for `sweep` to judge.
+    can tell whether the job was finished: its error goes through, and the files stay for `sweep` to judge. Whoever
+    interrupts it takes back only what was not finished.
     """
     outputs = check_outputs(result, SeparationOptions.parse(job.options), folder)
     storage = Stem._meta.get_field("file").storage
@@ -50,11 +51,16 @@ def publish(
     except DatabaseError:
         raise
     except OSError as error:
-        storing.remove(storage, stored)
+        _take_back(job, stored)
         raise storing.storage_error(error) from error
     except BaseException:
-        storing.remove(storage, stored)
+        _take_back(job, stored)
         raise
+
+
+def _take_back(job: SeparationJob, stored: Sequence[str]) -> None:
+    close_old_connections()
+    storing.take_back(job.stems.all(), stored)
 
 
 def check_outputs(result: Mapping[str, Any], options: SeparationOptions, folder: Path) -> Sequence[Mapping[str, Any]]:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from django.db.models.functions import Now
-
 from memory.limiter import ConcurrentOperationLimiter
 from separation import states, tasks
 from separation.errors import ReasonCode
@@ -40,7 +38,7 @@ def reap(limiter: ConcurrentOperationLimiter | None = None) -> ReapReport:
 
 def requeue_lost() -> int:
     """Jobs whose worker stopped renewing its lease wait again, or fail once that has happened too often."""
-    expired = SeparationJob.objects.filter(state=JobState.RUNNING, lease_expires_at__lt=Now())
+    expired = SeparationJob.objects.filter(states.run_out(), state=JobState.RUNNING)
     return sum(_lose(job) for job in expired.order_by("lease_expires_at")[:BATCH])
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage
+from django.db import Error as DatabaseError
 from django.db import transaction
+from django.db.models import QuerySet
 
 from memory.conf import memory_settings
 from separation.errors import ReasonCode, ServiceError
@@ -76,6 +78,18 @@ def remove(storage: Storage, names: Iterable[str]) -> None:
             _remove_empty_folder(storage, name)
         except OSError:
             logger.warning("could not delete %s from storage", name, exc_info=True)
+
+
+def take_back(rows: QuerySet[Any], names: Sequence[str]) -> None:
+    """Delete files whose rows were not written. One that a row of `rows` knows stays: who is interrupted may have
+    committed before. While the database does not say, all stay, for `retention.remove_orphans` to judge.
+    """
+    try:
+        known = set(rows.filter(file__in=names).values_list("file", flat=True))
+    except DatabaseError:
+        logger.warning("could not look which files are known", exc_info=True)
+        return
+    remove(rows.model._meta.get_field("file").storage, [name for name in names if name not in known])
 
 
 def remove_after_commit(storage: Storage, name: str | None) -> None:

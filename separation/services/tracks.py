@@ -11,17 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from django.db import Error as DatabaseError
+from django.db import transaction
+
 from memory.estimates import record_peak
 from memory.limiter import ConcurrentOperationLimiter, NotAdmitted
 from memory.streaming import StreamingFileHandler
+from separation import states
 from separation.errors import Limit, ReasonCode, ServiceError
-from separation.models import Track, track_path
+from separation.models import FINISHED, Track, track_path
 from separation.services import storing
 from separation.services.costs import operation_bytes
 from separation.services.durability import durable
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
 from separation.services.probing import PROBE_SECONDS, Facts, examine
+from separation.services.turns import take_turn
 from separation.usage import stored_bytes
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ def create_track(
     `sha256` spares reading the file again when the caller has hashed it; `track_id` names the row beforehand, so
     that a caller who is interrupted can look whether it was made. Raises `ServiceError` (empty_file,
     too_large, unreadable_audio, no_audio_stream, unsupported_audio, too_long, quota_exceeded, busy, disk_full,
-    …); the file is then left where it is for the caller to remove.
+    …); the file is then left where it is for the caller to remove, unless the quota was used up meanwhile.
     """
     path = Path(path)
     size = _check_size(owner, path)
@@ -60,7 +65,10 @@ def create_track(
 
 def delete_track(track: Track) -> None:
     """Delete a track, its jobs and all their files. A job of it that runs is ended by its own worker, at once."""
-    track.delete()
+    with transaction.atomic():
+        for job in track.jobs.exclude(state__in=FINISHED):
+            states.deleted(job.pk)
+        track.delete()
 
 
 def probe_file(path: Path, owner: str) -> Facts:
@@ -137,9 +145,13 @@ def _store(track: Track, path: Path, *, move: bool) -> None:
         raise storing.storage_error(error) from error
     try:
         with durable():
+            take_turn(track.owner)
+            _check_quota(track.owner, track.size)  # again: others may have been stored since
             track.save(force_insert=True)
+    except DatabaseError:  # it may have committed: the file stays, for `retention.remove_orphans` to judge
+        raise
     except BaseException:
-        storing.remove(storage, [track.file.name])
+        storing.take_back(Track.objects.filter(pk=track.pk), [track.file.name])
         raise
     if move:
         path.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm, MultipleChoiceField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 
 from memory.admin import FewAtOnce
@@ -47,6 +48,14 @@ class AccessTokenAdmin(FewAtOnce):
 
     def has_change_permission(self, request: HttpRequest, obj: AccessToken | None = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """What the service refuses though the form let it through, because somebody was faster, is said as well."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except ServiceError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return redirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: AccessToken, form: ModelForm, change: bool) -> None:
         """Makes the token through the service; its text appears in a message and nowhere else."""

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from separation.errors import ServiceError
+from separation.services.turns import take_turn
 from separation.tokens.models import AccessToken, Scope
 
 PREFIX = "stem_"
@@ -31,16 +33,18 @@ def create_token(
 ) -> tuple[AccessToken, str]:
     """A new token and its text, which can never be read again. Raises `ServiceError` as `check_token` does."""
     wanted = set(scopes)
-    check_token(user, name, wanted, expires_at)
     text = PREFIX + secrets.token_urlsafe(32)
-    token = AccessToken.objects.create(
-        user=user,
-        name=name.strip(),
-        hint=text[: len(PREFIX) + 5],
-        digest=digest(text),
-        scopes=[scope for scope in Scope.values if scope in wanted],
-        expires_at=expires_at,
-    )
+    with transaction.atomic():
+        take_turn(user)
+        check_token(user, name, wanted, expires_at)
+        token = AccessToken.objects.create(
+            user=user,
+            name=name.strip(),
+            hint=text[: len(PREFIX) + 5],
+            digest=digest(text),
+            scopes=[scope for scope in Scope.values if scope in wanted],
+            expires_at=expires_at,
+        )
     token.refresh_from_db(fields=["created_at"])
     return token, text
 

@@ -1,13 +1,17 @@
-"""Uploads in the admin: what is on its way in, and what became of the rest. Read only."""
+"""Uploads in the admin: what is on its way in, and what became of the rest. Never edited.
+
+The bytes of a deleted one are a stray of the staging area, which the hourly clean-up removes.
+"""
 
 from django.contrib import admin
 from django.http import HttpRequest
 
+from memory.admin import FewAtOnce
 from separation.uploads.models import Upload
 
 
 @admin.register(Upload)
-class UploadAdmin(admin.ModelAdmin):
+class UploadAdmin(FewAtOnce):
     list_display = ["filename", "owner", "state", "offset", "length", "reason", "created_at", "expires_at"]
     list_filter = ["state"]
     search_fields = ["=id", "filename", "owner__username"]
@@ -19,6 +23,3 @@ class UploadAdmin(admin.ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
-        return False

@@ -1,7 +1,7 @@
 """What becomes of uploads that nobody goes on with: finished if whole, ended when their time is up, then forgotten.
 
-Each host looks after the bytes in its own staging area. Called regularly; an upload that is being written to is
-left alone.
+Each host looks after the uploads in its own staging area, and any host after those that another has left for a day:
+that one is gone, or came back under another name. Called regularly; an upload that is being written to is left alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from memory.streaming import StreamingFileHandler
@@ -23,6 +23,7 @@ from separation.uploads.models import Upload, UploadState
 from separation.uploads.parts import Part, folder
 
 TOMBSTONE = timedelta(hours=24)
+FORSAKEN = timedelta(days=1)
 STRAY_SECONDS = 3600.0
 FORM_SECONDS = 24 * 3600.0
 BATCH = 200
@@ -57,14 +58,16 @@ def _finish_whole() -> None:
 
 
 def _due() -> list[Upload]:
-    return list(Upload.objects.filter(**_mine(), expires_at__lte=timezone.now()).order_by("expires_at")[:BATCH])
+    now = timezone.now()
+    over = Q(host=settings.HOST_NAME, expires_at__lte=now) | Q(expires_at__lte=now - FORSAKEN)
+    return list(Upload.objects.filter(over, state=UploadState.RECEIVING).order_by("expires_at")[:BATCH])
 
 
 def _expire(upload: Upload) -> bool:
     part = Part.of(upload.host, upload.id)
     try:
         with part.locked(0):
-            row = Upload.objects.filter(pk=upload.pk, **_mine(), expires_at__lte=timezone.now())
+            row = Upload.objects.filter(pk=upload.pk, state=UploadState.RECEIVING, expires_at__lte=timezone.now())
             ended = row.update(state=UploadState.EXPIRED, expires_at=timezone.now() + TOMBSTONE) == 1
             if ended:
                 part.remove()
@@ -80,14 +83,24 @@ def _forget() -> None:
 
 
 def remove_strays(*, older_than: float = STRAY_SECONDS, now: float | None = None) -> int:
-    """Deletes files of the staging area that no unfinished upload knows. Returns how many."""
-    oldest = (time.time() if now is None else now) - older_than
-    removed = 0
-    for path in folder(settings.HOST_NAME).iterdir():
-        if path.stat().st_mtime < oldest and not _is_known(path.stem):
+    """Deletes files that no unfinished upload knows, once untouched for `older_than` seconds in this host's staging
+    area, for a day in another's. Returns how many."""
+    now = time.time() if now is None else now
+    own, removed = folder(settings.HOST_NAME), 0
+    for path in Path(settings.STAGING_DIR).glob("*/uploads/*.*"):
+        age = older_than if path.parent == own else FORSAKEN.total_seconds()
+        if _touched(path) < now - age and not _is_known(path.stem):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _touched(path: Path) -> float:
+    """When it was last written to, seconds since the epoch. Gone at this moment: never long ago."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def remove_interrupted_forms() -> list[Path]:

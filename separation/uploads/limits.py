@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from separation.api.problems import Problem
+from separation.models import Track
 from separation.services.numbers import whole
 from separation.uploads.models import Upload, UploadState
 from separation.usage import stored_bytes
@@ -72,8 +73,12 @@ def check_disk(more: int) -> None:
 
 
 def taken_bytes(owner: User) -> int:
-    """Bytes of the user's originals and stems, and what the unfinished uploads announce."""
-    coming = unfinished(owner).aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"]
+    """Bytes of the user's originals and stems, and what the unfinished uploads announce.
+
+    A Track bears the id of its upload: one that is just being finished is not counted twice.
+    """
+    tracks = Track.objects.filter(owner=owner).values("pk")
+    coming = unfinished(owner).exclude(pk__in=tracks).aggregate(n=Sum(Coalesce("length", "offset"), default=0))["n"]
     return stored_bytes(owner) + int(coming)
 
 

@@ -79,11 +79,11 @@ class Part:
             os.close(descriptor)
 
     def _wait(self, descriptor: int, deadline: float, clock: Callable[[], float]) -> None:
-        self.stop_file.touch()
         try:
             while not _try_lock(descriptor):
                 if clock() >= deadline:
                     raise _locked()
+                self.stop_file.touch()  # each time: another who waited takes it away when its turn comes
                 time.sleep(POLL_SECONDS)
         finally:
             self.stop_file.unlink(missing_ok=True)

@@ -15,12 +15,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
+from memory.rooms import live_hosts, live_processes
 from memory.streaming import StreamingFileHandler
 from separation.api.problems import Problem, not_found
 from separation.services.names import clean_name
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.uploads import limits
 from separation.uploads.body import GuardedBody
 from separation.uploads.finishing import finish
@@ -32,7 +35,18 @@ from separation.uploads.protocol import CHECKSUM_MISMATCH, Checksum, Creation, t
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
-__all__ = ["create_upload", "declare_length", "expire_uploads", "find", "part_of", "settle", "terminate", "write"]
+__all__ = [
+    "create_upload",
+    "declare_length",
+    "expire_uploads",
+    "find",
+    "part_of",
+    "repeated",
+    "require_not_rejected",
+    "settle",
+    "terminate",
+    "write",
+]
 
 
 def create_upload(owner: User, wanted: Creation) -> Upload:
@@ -41,16 +55,18 @@ def create_upload(owner: User, wanted: Creation) -> Upload:
     sha256 = text_value(wanted.values, "sha256").lower()
     if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
         raise Problem(400, "invalid_metadata", "The metadata value sha256 must be 64 hex digits.")
-    limits.check_creation(owner, wanted.length)
-    upload = Upload.objects.create(
-        owner=owner,
-        host=settings.HOST_NAME,
-        length=wanted.length,
-        metadata=wanted.metadata,
-        filename=clean_name(name),
-        sha256=sha256,
-        expires_at=timezone.now() + lifetime(),
-    )
+    with transaction.atomic():
+        take_turn(owner)
+        limits.check_creation(owner, wanted.length)
+        upload = Upload.objects.create(
+            owner=owner,
+            host=settings.HOST_NAME,
+            length=wanted.length,
+            metadata=wanted.metadata,
+            filename=clean_name(name),
+            sha256=sha256,
+            expires_at=timezone.now() + lifetime(),
+        )
     logger.info("upload created", extra={"upload": upload.id, "user": owner.pk, "bytes": wanted.length})
     return upload
 
@@ -94,8 +110,7 @@ def settle(upload: Upload) -> Upload:
         return upload
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
         upload = _recovered(upload, part)
-        if upload.is_complete:
-            finish(upload, part)
+        _finish_whole(upload, part)
     return upload
 
 
@@ -124,23 +139,49 @@ def write(
 
     Raises 409 when the offset is not where the upload stands, 413 when the body would pass its end, 413 or 429 when
     a body of an upload of unknown length would pass a limit, 460 when the checksum is wrong (nothing of the body is
-    kept), 507 when the disk is full, and 400, 408 or 409 when the body ended early, after keeping what came.
+    kept), 507 when the disk is full, and 400, 408 or 409 when the body ended early, after keeping what came. One that
+    has ended meanwhile is answered by `repeated`.
     """
     part = part_of(upload)
     if offset < upload.offset:  # certainly stale: no reason to disturb whoever is writing
         raise _mismatch(upload)
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")) as descriptor:
         upload = _recovered(upload, part)
+        if upload.state != UploadState.RECEIVING:
+            return repeated(upload, offset=offset, announced=announced)
         if offset != upload.offset:
             raise _mismatch(upload)
         if length is not None:
             declare_length(upload, length)
         _check_room(upload, announced)
         _Append(upload, part, descriptor, checksum).run(body, announced)
-        if upload.is_complete and upload.state == UploadState.RECEIVING:
-            finish(upload, part)
+        _finish_whole(upload, part)
     _raise_if_short(upload, body, announced)
     return upload
+
+
+def repeated(upload: Upload, *, offset: int, announced: int) -> Upload:
+    """An upload that has ended: its last body sent again is answered like the first time, anything more does not fit.
+
+    Raises 422 when the file was refused, 409 when the offset is not where the upload stands, 413 for more bytes.
+    """
+    require_not_rejected(upload)
+    if offset != upload.offset:
+        raise _mismatch(upload)
+    if announced:
+        raise Problem(413, "too_large", "The upload already has all its bytes.")
+    return upload
+
+
+def require_not_rejected(upload: Upload) -> None:
+    """Raises 422, with the reason, when the file was refused."""
+    if upload.state == UploadState.REJECTED:
+        raise Problem(422, upload.reason, upload.message, headers={"Upload-Offset": str(upload.offset)})
+
+
+def _finish_whole(upload: Upload, part: Part) -> None:
+    if upload.is_complete and upload.state == UploadState.RECEIVING:
+        finish(upload, part)
 
 
 def _recovered(upload: Upload, part: Part) -> Upload:
@@ -246,9 +287,24 @@ def _disk_problem(upload: Upload) -> Problem:
 
 
 def terminate(upload: Upload) -> None:
-    """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays."""
+    """Ends an upload and deletes its bytes, after asking whoever writes to it to stop. A Track made of it stays.
+
+    The bytes on a host that is gone are left to `housekeeping`. Raises 503 when another that runs has them.
+    """
+    if upload.host != settings.HOST_NAME and _is_gone(upload.host):
+        _terminate(upload)
+        return
     part = part_of(upload)
     with part.locked(number("UPLOAD_LOCK_WAIT_SECONDS")):
-        Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
+        _terminate(upload)
         part.remove()
+
+
+def _is_gone(host: str) -> bool:
+    """Whether nothing has been heard of the host for minutes."""
+    return not (live_hosts().filter(pk=host).exists() or live_processes().filter(host_id=host).exists())
+
+
+def _terminate(upload: Upload) -> None:
+    Upload.objects.filter(pk=upload.pk).update(state=UploadState.TERMINATED, expires_at=timezone.now() + TOMBSTONE)
     logger.info("upload terminated", extra={"upload": upload.id})

@@ -113,7 +113,9 @@ class UploadCollection(TusView):
         from where the first one left the upload."""
         upload = services.find(self.caller.user.pk, UUID(made.data["id"]))
         if is_replay(made):
-            return _not_rejected(_standing(upload))
+            upload = _standing(upload)
+            services.require_not_rejected(upload)
+            return upload
         return _receive(request, upload, announced, offset=0, checksum=checksum) if announced else upload
 
 
@@ -141,9 +143,10 @@ class UploadDetail(TusView):
         announced = protocol.body_length(request.headers)
         checksum = protocol.checksum(request.headers)
         upload = services.find(self.caller.user.pk, id)
-        if upload.state != UploadState.RECEIVING:
-            return _after_the_end(upload, offset, announced)
-        upload = _receive(request, upload, announced, offset=offset, length=length, checksum=checksum)
+        if upload.state == UploadState.RECEIVING:
+            upload = _receive(request, upload, announced, offset=offset, length=length, checksum=checksum)
+        else:
+            services.repeated(upload, offset=offset, announced=announced)
         return _progress(HttpResponse(status=204), upload)
 
     def delete(self, request: HttpRequest, id: UUID) -> HttpResponse:
@@ -166,23 +169,6 @@ def _standing(upload: Upload) -> Upload:
         if problem.status == 410:
             raise
         return services.find(upload.owner_id, upload.id)
-
-
-def _not_rejected(upload: Upload) -> Upload:
-    if upload.state == UploadState.REJECTED:
-        raise Problem(422, upload.reason, upload.message, headers={"Upload-Offset": str(upload.offset)})
-    return upload
-
-
-def _after_the_end(upload: Upload, offset: int, announced: int) -> HttpResponse:
-    """A repeated last PATCH is answered like the first one; anything more does not fit."""
-    _not_rejected(upload)
-    if offset != upload.offset:
-        headers = {"Upload-Offset": str(upload.offset)}
-        raise Problem(409, "offset_mismatch", headers=headers, offset=upload.offset)
-    if announced:
-        raise Problem(413, "too_large", "The upload already has all its bytes.")
-    return _progress(HttpResponse(status=204), upload)
 
 
 def _progress(response: HttpResponse, upload: Upload) -> HttpResponse:

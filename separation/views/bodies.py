@@ -7,6 +7,7 @@ page has said who may post to it. Left to itself it takes files of any length th
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from django.shortcuts import render
 
 from separation.api.problems import Problem, is_api, problem_response
 from separation.services.numbers import number
+from separation.services.storing import storage_error
 from separation.uploads.body import GuardedBody, announced, read_short
 
 BROKEN_OFF = "The form did not arrive whole: it ended early, or came too slowly. Go back and send it again."
@@ -70,14 +72,24 @@ def take_files(request: HttpRequest) -> None:
 
 
 def _parse(request: HttpRequest, meta: dict[str, Any], _data: object) -> Any:
-    """The fields and the files. Raises `BadRequest` when the form does not arrive whole."""
+    """The fields and the files. Raises `BadRequest` when the form does not arrive whole, and `ServiceError` when its
+    files cannot be stored (disk_full, storage_failed)."""
     handler, stall = TemporaryFileUploadHandler(request), number("UPLOAD_STALL_SECONDS")
     try:
         with GuardedBody.of(request, announced(request), stop_file=None, stall_seconds=stall) as body:
             return MultiPartParser(meta, cast(Any, _Whole(body)), [handler], request.encoding).parse()
+    except OSError as error:
+        _discard(handler)
+        raise storage_error(error) from error
     except BaseException:
-        handler.upload_interrupted()
+        _discard(handler)
         raise
+
+
+def _discard(handler: TemporaryFileUploadHandler) -> None:
+    """Deletes what came of the file that was being received; also where its last bytes find no room on the disk."""
+    with suppress(OSError):
+        handler.upload_interrupted()
 
 
 class _Whole:

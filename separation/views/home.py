@@ -16,8 +16,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from separation import demo, services
-from separation.api.problems import Problem
-from separation.api.shell import as_problem
+from separation.api.problems import Problem, from_service_error
 from separation.errors import ServiceError
 from separation.forms import UploadForm
 from separation.models import SeparationJob
@@ -40,17 +39,35 @@ FORM_ALLOWANCE = 64 * 1024  # bytes of a multipart body besides its files
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes_work("upload")
 def home(request: HttpRequest) -> HttpResponse:
-    return (request.method == "POST" and _take_form(request)) or _home(request)
+    try:
+        return (request.method == "POST" and _take_form(request)) or _home(request)
+    except (Problem, ServiceError) as refusal:
+        return _refused(request, _problem(refusal))
 
 
 def _take_form(request: HttpRequest) -> HttpResponse | None:
-    """An answer when the form is refused unread, for its length."""
+    """An answer when the form is refused unread, for its length. Raises `Problem` when another limit refuses it."""
     if request.content_type != "multipart/form-data":
         return take_short_form(request)
-    if announced(request) > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
+    length = announced(request)
+    if length > int(settings.MAX_UPLOAD_BYTES) + FORM_ALLOWANCE:
         return render(request, "errors/413.html", {"limit": settings.MAX_UPLOAD_BYTES}, status=413)
+    limits.check_creation(signed_in(request), max(1, length - FORM_ALLOWANCE))
     take_files(request)
     return None
+
+
+def _refused(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """The page anew, for a form that was not read, or not to its end."""
+    messages.error(request, problem.detail)
+    page = render(request, "home.html", _context(UploadForm()), status=problem.status)
+    for name, value in problem.headers.items():
+        page.headers[name] = value
+    return page
+
+
+def _problem(refusal: Problem | ServiceError) -> Problem:
+    return refusal if isinstance(refusal, Problem) else from_service_error(refusal)
 
 
 @csrf_protect
@@ -72,9 +89,8 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
     for file in form.cleaned_data["file"]:
         try:
             jobs.append(_separate(request, file, form.cleaned_data["options"]))
-        except (Problem, ServiceError) as error:
-            problem = as_problem(error)
-            assert problem is not None
+        except (Problem, ServiceError) as refusal:
+            problem = _problem(refusal)
             refused.add(problem.status)
             messages.error(request, f"{file.name}: {problem.detail}")
     if not jobs:
@@ -84,7 +100,6 @@ def _separate_all(request: HttpRequest, form: UploadForm) -> HttpResponse:
 
 def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: SeparationOptions) -> SeparationJob:
     user, path, name = signed_in(request), Path(file.temporary_file_path()), file.name or "track"
-    limits.check_creation(user, None)
     return services.submit(user, take_file(user, path, name), options)
 
 
@@ -93,7 +108,7 @@ def _separate(request: HttpRequest, file: TemporaryUploadedFile, options: Separa
 def try_demo(request: HttpRequest) -> HttpResponse:
     try:
         job = demo.separate_demo(signed_in(request))
-    except ServiceError as error:
-        messages.error(request, error.message)
+    except (Problem, ServiceError) as refusal:
+        messages.error(request, _problem(refusal).detail)
         return redirect("home")
     return redirect("job", job.pk)

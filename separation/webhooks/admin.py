@@ -39,7 +39,7 @@ class DeliveryAdmin(FewAtOnce):
     def has_change_permission(self, request: HttpRequest, obj: Delivery | None = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)
 
-    @admin.action(description="Send the chosen messages again")
+    @admin.action(description="Send the chosen messages again", permissions=["change"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         count = queryset.update(state=DeliveryState.WAITING, attempts=0, next_attempt_at=timezone.now())
         self.message_user(request, f"{count} will be sent shortly.")

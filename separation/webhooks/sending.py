@@ -1,6 +1,6 @@
 """One HTTP POST to an address that a user chose: to public addresses only, checked on the address connected to.
 
-The name is resolved once and the connection goes to the address that was checked, so an answer that changes
+The name is resolved once and the connection goes to an address that was checked, so an answer that changes
 between check and use changes nothing. Redirects are not followed. Proxies of the environment are not used.
 """
 
@@ -10,7 +10,7 @@ import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from separation.webhooks.deadline import Deadline, TimedSocket
@@ -19,6 +19,7 @@ Resolver = Callable[..., list]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MOST_ANSWER_BYTES = 1024
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -48,11 +49,13 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address not in GLOBAL_UNICAST:  # there are more kinds of others than Python's tables know
+            return False
     return address.is_global and not address.is_multicast
 
 
-def resolve(host: str, port: int, *, allow_private: bool, resolver: Resolver = socket.getaddrinfo) -> str:
-    """The first address of a host, which must be public like all the others. Raises `Undeliverable`."""
+def resolve(host: str, port: int, *, allow_private: bool, resolver: Resolver = socket.getaddrinfo) -> list[str]:
+    """The addresses of a host, at least one, all of them public. Raises `Undeliverable`."""
     try:
         found = [entry[4][0] for entry in resolver(host, port, type=socket.SOCK_STREAM)]
         addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
@@ -62,19 +65,19 @@ def resolve(host: str, port: int, *, allow_private: bool, resolver: Resolver = s
         raise Undeliverable("the host name cannot be resolved")
     if not allow_private and not all(is_public(address) for address in addresses):
         raise Undeliverable("the host is not on the public internet")
-    return str(addresses[0])
+    return [str(address) for address in addresses]
 
 
 class _Checked(http.client.HTTPConnection):
-    """A connection to an address that was already chosen, for the host whose name it bears, until a deadline."""
+    """A connection to one of the addresses that were checked, for the host whose name it bears, until a deadline."""
 
-    def __init__(self, host: str, port: int, address: str, deadline: Deadline, *, secure: bool) -> None:
+    def __init__(self, host: str, port: int, addresses: Sequence[str], deadline: Deadline, *, secure: bool) -> None:
         self.default_port = PORTS["https" if secure else "http"]  # which the Host header leaves out
         super().__init__(host, port)
-        self._address, self._secure, self._deadline = address, secure, deadline
+        self._addresses, self._secure, self._deadline = addresses, secure, deadline
 
     def connect(self) -> None:
-        sock = socket.create_connection((self._address, self.port), self._deadline.left())
+        sock = self._connected()
         try:
             if self._secure:
                 sock.settimeout(self._deadline.left())
@@ -83,6 +86,17 @@ class _Checked(http.client.HTTPConnection):
             sock.close()
             raise
         self.sock = TimedSocket(sock, self._deadline)
+
+    def _connected(self) -> socket.socket:
+        """A socket to the first address that takes one; each has its share of the time that is left."""
+        *others, last = self._addresses
+        for tried, address in enumerate(others):
+            try:
+                share = self._deadline.left() / (len(self._addresses) - tried)
+                return socket.create_connection((address, self.port), share)
+            except OSError:
+                continue
+        return socket.create_connection((last, self.port), self._deadline.left())
 
 
 def post(
@@ -100,8 +114,8 @@ def post(
     """
     parts = parsed(url)
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-    address = resolve(host, port, allow_private=allow_private, resolver=resolver)
-    connection = _Checked(host, port, address, Deadline(timeout), secure=parts.scheme == "https")
+    addresses = resolve(host, port, allow_private=allow_private, resolver=resolver)
+    connection = _Checked(host, port, addresses, Deadline(timeout), secure=parts.scheme == "https")
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, body, {"Content-Type": "application/json", **headers})

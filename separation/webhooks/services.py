@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -26,6 +27,7 @@ from django.utils.crypto import salted_hmac
 from separation.errors import ServiceError
 from separation.models import FINISHED, SeparationJob
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.webhooks import sending
 from separation.webhooks.models import SECRET_PREFIX, Delivery, DeliveryState, Endpoint, new_secret
 from separation.webhooks.senders import Senders
@@ -41,15 +43,15 @@ Post = Callable[..., int]
 logger = logging.getLogger(__name__)
 
 
-def check_url(url: object) -> str:
-    """The address, if messages can be sent there. Raises `ServiceError` (webhook_target)."""
+def check_url(url: object, *, field: str = "webhook_url") -> str:
+    """The address, if messages can be sent there. Raises `ServiceError` (webhook_target) about `field`."""
     if not isinstance(url, str) or len(url) > LONGEST_URL:
-        raise ServiceError("webhook_target", field="webhook_url")
+        raise ServiceError("webhook_target", field=field)
     try:
         parts = sending.parsed(url)
         _refuse_private_literal(str(parts.hostname))
     except sending.Undeliverable as error:
-        raise ServiceError("webhook_target", f"Webhook: {error}.", field="webhook_url") from error
+        raise ServiceError("webhook_target", f"Webhook: {error}.", field=field) from error
     return url
 
 
@@ -65,14 +67,21 @@ def _refuse_private_literal(host: str) -> None:
 
 def add_endpoint(owner: User, url: object, *, job: SeparationJob | None = None) -> Endpoint:
     """A new endpoint for all the owner's jobs, or for one. Raises `ServiceError`."""
-    checked = check_url(url)
-    if job is None and list_endpoints(owner).count() >= MAX_PER_USER:
-        raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
-    endpoint = Endpoint.objects.create(
-        owner=owner, url=checked, job=job, secret=job_secret(owner) if job else new_secret()
-    )
+    checked = check_url(url, field="webhook_url" if job else "url")
+    with transaction.atomic():
+        if job is None:
+            take_turn(owner)
+            _check_number(owner)
+        endpoint = Endpoint.objects.create(
+            owner=owner, url=checked, job=job, secret=job_secret(owner) if job else new_secret()
+        )
     endpoint.refresh_from_db(fields=["created_at"])
     return endpoint
+
+
+def _check_number(owner: User) -> None:
+    if list_endpoints(owner).count() >= MAX_PER_USER:
+        raise ServiceError("quota_exceeded", f"A user can have {MAX_PER_USER} webhooks.", http_status=409)
 
 
 def job_secret(owner: User) -> str:
@@ -167,25 +176,31 @@ def forget_old() -> int:
 
 
 def _claim(delivery: Delivery) -> bool:
-    """Takes the next try for us: whoever else looks finds it due only after our time is up."""
+    """Takes the next try for us, unless the endpoint was switched off: who looks later finds it due after our time."""
     lease = timezone.now() + timedelta(seconds=number("WEBHOOK_TIMEOUT_SECONDS") * 3 + 30)
-    row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
+    # Not by a join: after waiting for another's claim, PostgreSQL looks again at this row's own columns only.
+    row = _at_its_try(delivery).filter(endpoint__in=Endpoint.objects.filter(active=True))
     claimed = row.update(attempts=F("attempts") + 1, next_attempt_at=lease, last_attempt_at=timezone.now())
     delivery.attempts += 1
     return claimed == 1
 
 
+def _at_its_try(delivery: Delivery) -> QuerySet[Delivery]:
+    """The message's row while it waits and nobody has begun another try."""
+    return Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts)
+
+
 def _try(delivery: Delivery, post: Post) -> None:
+    """One try. That the message arrived is noted whoever else tries; that it did not, only while it is our try."""
     status, error = None, ""
     try:
         status = _send(delivery, post)
     except sending.Undeliverable as problem:
         error = str(problem)[:255]
-    row = Delivery.objects.filter(pk=delivery.pk)
     if status is not None and 200 <= status < 300:
-        row.update(state=DeliveryState.DELIVERED, status=status, error="")
+        Delivery.objects.filter(pk=delivery.pk).update(state=DeliveryState.DELIVERED, status=status, error="")
         return
-    row.update(status=status, error=error or f"answered {status}", **_what_next(delivery, status))
+    _at_its_try(delivery).update(status=status, error=error or f"answered {status}", **_what_next(delivery, status))
     logger.info("webhook not delivered", extra={"reason": error or status, "job": delivery.payload["data"]["job"]})
 
 

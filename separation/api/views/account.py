@@ -113,6 +113,8 @@ class Tokens(ApiView):
 
 
 class TokenDetail(ApiView):
+    scopes = {"DELETE": Scope.READ}
+
     @extend_schema(operation_id="revoke_token", responses={204: OpenApiResponse(description="gone")}, tags=["account"])
     def delete(self, request: Request, id: int) -> Response:
         """Revoke one of your tokens, at once. A token can only revoke itself."""

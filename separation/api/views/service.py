@@ -131,7 +131,7 @@ class LinkView(ApiView):
 
     def _made(self, id: UUID) -> Response:
         path = self.path(id)
-        body = self.body() if self.request.data else {}
+        body = self.body()
         seconds = body.get("expires_in", links.DEFAULT_SECONDS)
         whole = isinstance(seconds, int) and not isinstance(seconds, bool)
         if set(body) - {"expires_in"} or not whole or not 1 <= seconds <= links.LONGEST_SECONDS:

@@ -12,6 +12,8 @@ from separation.errors import ServiceError
 from separation.tokens.models import Scope
 from separation.tokens.services import DEFAULT_SCOPES, create_token
 
+MOST_DAYS = 36_500
+
 
 class Command(BaseCommand):
     help = "Makes an access token for the API. It is printed once and cannot be read again."
@@ -29,6 +31,8 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"There is no active user called {options['user']}.")
         days = options["days"]
+        if days is not None and not 1 <= days <= MOST_DAYS:
+            raise CommandError(f"--days is {days}; it must be from 1 to {MOST_DAYS}.")
         expires_at = timezone.now() + timedelta(days=days) if days is not None else None
         try:
             _token, text = create_token(user, options["name"], options["scope"] or DEFAULT_SCOPES, expires_at)

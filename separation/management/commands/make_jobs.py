@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from django.db.models import Field
 from django.utils import timezone
@@ -45,8 +45,10 @@ class Command(BaseCommand):
             deleted = made._raw_delete(made.db)  # they have nothing that would have to go with them
             self.stdout.write(f"{deleted} jobs deleted")
             return
-        track = Track.objects.create(owner=owner, original_name="Made in bulk.wav", size=0, sha256="")
+        if options["count"] < 1:
+            raise CommandError(f"--count is {options['count']}; it must be at least 1.")
         with transaction.atomic(), connection.cursor() as cursor:
+            track = Track.objects.create(owner=owner, original_name="Made in bulk.wav", size=0, sha256="")
             for batch in rows(made_job(owner.pk, track), options["count"], timezone.now()):
                 cursor.executemany(insertion(), batch)
         self.stdout.write(f"{options['count']} jobs made")
@@ -77,7 +79,7 @@ def insertion() -> str:
 
 def rows(common: SeparationJob, count: int, now: datetime) -> Iterator[list[tuple[Any, ...]]]:
     """`count` rows, spread evenly over the past year, in lists of at most BATCH."""
-    dice = random.Random(0)
+    dice = random.Random(str(common.track_id))
     template = {field.attname: _prepared(field, getattr(common, field.attname)) for field in FIELDS}
     for first in range(0, count, BATCH):
         numbers = range(first, min(first + BATCH, count))

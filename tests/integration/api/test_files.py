@@ -84,6 +84,43 @@ def test_an_unchanged_file_is_not_sent_again(api: Api, stem: Stem) -> None:
     assert api("GET", audio(stem), If_None_Match='"other"').status_code == 200
 
 
+def test_an_answer_without_a_file_says_nothing_of_its_type(api: Api, stem: Stem) -> None:
+    """HTTP caches take the headers of a 304 for those of the file that they have."""
+    assert "Content-Type" not in api("GET", audio(stem), If_None_Match=f'"{stem.sha256}"')
+
+
+BEFORE = "Wed, 21 Oct 2015 07:28:00 GMT"
+AFTER = "Fri, 21 Oct 2095 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If_Match": '"other"'}, 412),
+        ({"If_Match": 'W/"{sha256}"'}, 412),
+        ({"If_Match": '"other", "{sha256}"'}, 200),
+        ({"If_Match": "*"}, 200),
+        ({"If_Unmodified_Since": BEFORE}, 412),
+        ({"If_Unmodified_Since": AFTER}, 200),
+        ({"If_Unmodified_Since": "nonsense"}, 200),
+        ({"If_Match": '"{sha256}"', "If_Unmodified_Since": BEFORE}, 200),
+        ({"If_Match": '"other"', "If_None_Match": '"{sha256}"', "Range": "bytes=0-9"}, 412),
+        ({"If_Match": '"{sha256}"', "If_None_Match": '"{sha256}"'}, 304),
+        ({"If_Match": '"{sha256}"', "Range": "bytes=0-9"}, 206),
+    ],
+)
+def test_only_the_file_that_is_expected_is_sent(api: Api, stem: Stem, conditions: dict[str, str], status: int) -> None:
+    response = api("GET", audio(stem), **{name: text.format(sha256=stem.sha256) for name, text in conditions.items()})
+    assert response.status_code == status
+    assert status != 412 or code_of(response) == "precondition_failed"
+
+
+@pytest.mark.parametrize("header", ["bytes=0-9", "bytes=999999-"])
+def test_head_is_about_the_whole_file(api: Api, stem: Stem, header: str) -> None:
+    response = api("HEAD", audio(stem), Range=header)
+    assert (response.status_code, response["Content-Length"]) == (200, str(len(DATA)))
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_stem_of_someone_else_is_not_there(others_api: Api, stem: Stem, method: str) -> None:
     assert others_api(method, audio(stem)).status_code == 404
@@ -181,3 +218,9 @@ def test_a_link_of_a_deleted_stem_leads_nowhere(anyone: Api, stem: Stem) -> None
 @pytest.mark.parametrize("body", [{"expires_in": 0}, {"expires_in": 10**9}, {"expires_in": "1"}, {"until": 5}])
 def test_a_link_lives_for_a_reasonable_time(api: Api, stem: Stem, body: dict[str, Any]) -> None:
     assert api("POST", f"/api/v1/stems/{stem.pk}/link/", body).status_code == 422
+
+
+@pytest.mark.parametrize("body", ["[]", "0", "false", '""', "null"])
+def test_a_link_is_not_made_for_a_body_that_is_no_object(api: Api, stem: Stem, body: str) -> None:
+    response = api("POST", f"/api/v1/stems/{stem.pk}/link/", body)
+    assert (response.status_code, code_of(response)) == (400, "malformed_body")

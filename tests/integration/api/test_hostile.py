@@ -55,6 +55,12 @@ def test_an_empty_body_asks_for_nothing(api: Api) -> None:
     assert (send(api, b"").status_code, SeparationJob.objects.count()) == (422, 0)
 
 
+@pytest.mark.parametrize("path", ["jobs/", "webhooks/", "stems/00000000-0000-4000-8000-000000000000/link/"])
+def test_a_body_of_unknown_length_is_refused(api: Api, path: str) -> None:
+    response = send(api, b"{}", path=f"/api/v1/{path}", **{"Transfer-Encoding": "chunked"})
+    assert (response.status_code, code_of(response)) == (411, "length_required")
+
+
 def test_a_number_beyond_every_limit_is_an_invalid_option(api: Api, track: Track) -> None:
     body = json.dumps({"track": str(track.pk), "seed": 10**400}).encode()
     assert code_of(send(api, body)) in ("invalid_option", "malformed_body")
@@ -135,6 +141,14 @@ def test_a_token_that_may_only_read_cannot_change_anything(owner: User, track: T
     assert api("GET", JOBS).status_code == 200
     for method, path in (("POST", JOBS), ("DELETE", f"/api/v1/tracks/{track.pk}/"), ("POST", "/api/v1/tracks/")):
         assert code_of(api(method, path, {})) == "insufficient_scope"
+
+
+def test_a_token_that_may_only_read_can_revoke_itself_and_no_other(owner: User) -> None:
+    other = create_token(owner, "other")[0]
+    token, text = create_token(owner, "t", ["read"])
+    assert code_of(api_for(text)("DELETE", f"/api/v1/tokens/{other.pk}/")) == "session_required"
+    assert api_for(text)("DELETE", f"/api/v1/tokens/{token.pk}/").status_code == 204
+    assert list(list_tokens(owner)) == [other]
 
 
 def test_a_token_cannot_make_tokens(api: Api, owner: User) -> None:

@@ -1,6 +1,7 @@
 """Jobs and tracks through the API."""
 
 import re
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -8,11 +9,16 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from django.db.models import TextField, Value
+from django.db.models.functions import Now
+from django.db.models.signals import pre_save
 from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.response import Response
 
-from separation import ledger
+from memory.monitor import MemoryMonitor, process_monitor
+from separation import ledger, services
 from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Submission, Track
@@ -99,6 +105,19 @@ def test_a_track_of_someone_else_cannot_be_separated(others_api: Api, track: Tra
     assert (result["status"], result["problem"]["code"]) == (422, "not_found")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_job_for_a_track_that_is_deleted_meanwhile_is_a_conflict(api: Api, track: Track) -> None:
+    def lose_track(instance: SeparationJob, **_: Any) -> None:
+        Track.objects.filter(pk=track.pk).delete()
+
+    pre_save.connect(lose_track, sender=SeparationJob)
+    try:
+        response = api("POST", JOBS, {"track": str(track.pk)})
+    finally:
+        pre_save.disconnect(lose_track, sender=SeparationJob)
+    assert (response.status_code, code_of(response), response["Retry-After"]) == (409, "not_allowed_now", "2")
+
+
 @pytest.mark.parametrize(
     ("method", "suffix"),
     [("GET", ""), ("HEAD", ""), ("DELETE", ""), ("POST", "cancel/"), ("POST", "retry/"), ("POST", "link/")],
@@ -163,6 +182,31 @@ def test_a_batch_accepts_and_refuses_each_job_on_its_own(api: Api, track: Track)
     results = api("POST", f"{JOBS}batch/", {"jobs": [good, bad, 5]}).json()["results"]
     assert [result["status"] for result in results] == [202, 422, 422]
     assert results[1]["problem"]["code"] == "unknown_model"
+
+
+def test_a_batch_under_a_key_is_made_once_though_the_database_was_busy_for_one_of_its_jobs(
+    api: Api, track: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([None, OperationalError("database is locked"), RuntimeError("secret detail")])
+    body = {"jobs": [{"track": str(track.pk)}] * 3}
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "submit", failing(services.submit, errors))
+        first = api("POST", f"{JOBS}batch/", body, Idempotency_Key="k").json()
+    assert [result["status"] for result in first["results"]] == [202, 503, 500]
+    assert "secret detail" not in str(first)
+    assert api("POST", f"{JOBS}batch/", body, Idempotency_Key="k").json() == first
+    assert SeparationJob.objects.count() == 1
+
+
+def failing(function: Callable[..., Any], errors: Iterator[Exception | None]) -> Callable[..., Any]:
+    """`function`, raising the next of `errors` instead where it is one."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if error := next(errors):
+            raise error
+        return function(*args, **kwargs)
+
+    return called
 
 
 @pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": {}}, {"jobs": [{}] * 51}, {"jobs": [], "x": 1}])
@@ -236,10 +280,26 @@ def test_jobs_are_filtered(api: Api, track: Track) -> None:
     assert [row["id"] for row in found.json()["results"]] == [str(queued.pk)]
 
 
-@pytest.mark.parametrize("fraction", [0, 1000, 123456])
-def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, fraction: int) -> None:
+WRITTEN: dict[str, Callable[[datetime], Any]] = {
+    "by Python": lambda moment: moment.replace(microsecond=123456),
+    "by Python at a whole millisecond": lambda moment: moment.replace(microsecond=120000),
+    "by Python at a whole second": lambda moment: moment.replace(microsecond=0),
+    "by the database": lambda _: Now(),
+    "by the database at a whole second": lambda moment: kept_with_decimals(moment.replace(microsecond=0)),
+}
+
+
+def kept_with_decimals(moment: datetime) -> Any:
+    """As Now() writes it on SQLite: with three decimals."""
+    if connection.vendor != "sqlite":
+        return moment
+    return Value(f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}", output_field=TextField())
+
+
+@pytest.mark.parametrize("writer", WRITTEN)
+def test_a_job_is_neither_before_nor_after_its_own_moment(api: Api, track: Track, writer: str) -> None:
     job = make_job(track)
-    SeparationJob.objects.update(created_at=job.created_at.replace(microsecond=fraction))
+    SeparationJob.objects.update(created_at=WRITTEN[writer](job.created_at))
     own = api("GET", f"{JOBS}{job.pk}/").json()["created_at"]
     earlier, later = ((datetime.fromisoformat(own) + timedelta(microseconds=step)).isoformat() for step in (-1, 1))
     found = {
@@ -435,10 +495,8 @@ def test_models_say_whether_they_are_ready(api: Api) -> None:
 
 
 def test_no_work_is_taken_while_the_process_holds_too_much(api: Api, track: Track, monkeypatch: Any) -> None:
-    from memory.monitor import MemoryMonitor
-    from separation.api import gate
-
-    monkeypatch.setattr(gate, "monitor", lambda: MemoryMonitor(limit=1, warning_threshold=1, check_interval=7))
+    full = MemoryMonitor(limit=1, warning_threshold=1, check_interval=7)
+    monkeypatch.setattr(process_monitor, "accepting_work", full.accepting_work)
     response = api("POST", JOBS, {"track": str(track.pk)})
     assert (response.status_code, code_of(response), response["Retry-After"]) == (503, "busy", "7")
 

@@ -1,6 +1,7 @@
 """Uploading in one multipart request."""
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,16 @@ def test_a_name_with_a_path_in_it_is_only_a_name(api: Api) -> None:
     assert (response.status_code, response.json()["name"]) == (201, "a.wav")
 
 
-def raw(api: Any, body: bytes, kind: str = "multipart/form-data; boundary=b", **headers: str) -> Any:
+def raw(
+    api: Any,
+    body: bytes,
+    kind: str = "multipart/form-data; boundary=b",
+    environ: dict[str, Any] | None = None,
+    **headers: str,
+) -> Any:
     client = Client(raise_request_exception=False)
     named = {"Authorization": f"Bearer {api.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
-    return client.generic("POST", TRACKS, body, content_type=kind, headers=named)
+    return client.generic("POST", TRACKS, body, content_type=kind, headers=named, **(environ or {}))
 
 
 def part(name: str, content: bytes, filename: str | None = "a.wav") -> bytes:
@@ -91,6 +98,14 @@ def test_another_kind_of_body_is_refused(api: Api, kind: str, status: int) -> No
 def test_a_body_of_unknown_length_is_refused(api: Api) -> None:
     response = raw(api, part("file", b"x") + END, Transfer_Encoding="chunked")
     assert (response.status_code, code_of(response)) == (411, "length_required")
+
+
+def test_a_body_that_breaks_off_is_not_said_to_be_kept(api: Api) -> None:
+    body = part("file", b"x" * 1000)
+    response = raw(api, body, environ={"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(2 * len(body))})
+    assert (response.status_code, code_of(response)) == (400, "upload_incomplete_body")
+    assert "nothing of it is kept" in response.json()["detail"]
+    assert staged() == []
 
 
 def test_a_file_beyond_the_limit_is_refused(api: Api, settings: Any) -> None:

@@ -130,6 +130,13 @@ def test_every_operation_names_its_problems(db: None) -> None:
                 assert "401" in operation["responses"], operation["operationId"]
 
 
+def test_a_token_or_a_session_is_enough(db: None) -> None:
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    wanted = [item["security"] for path in schema["paths"].values() for item in path.values() if "security" in item]
+    assert max(len(scheme) for each in wanted for scheme in each) == 1
+    assert [{"token": []}, {"session": []}] in wanted
+
+
 def test_the_page_of_the_document_needs_nothing_from_elsewhere(db: None) -> None:
     client = Client()
     page = client.get("/api/docs/").content.decode()

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from separation.errors import ServiceError
+from separation.tokens import services
 from separation.tokens.models import AccessToken
 from separation.tokens.services import MAX_PER_USER, create_token, recognise
 from tests.integration.api.conftest import api_for
@@ -61,6 +62,19 @@ def test_the_number_of_tokens_is_limited(owner: User) -> None:
         create_token(owner, "one more")
 
 
+def faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a turn finds then that somebody else has made a token meanwhile."""
+    monkeypatch.setattr(services, "take_turn", lambda user: AccessToken.objects.create(user=user, digest="other"))
+
+
+def test_the_number_of_tokens_is_counted_once_it_is_ones_turn(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(MAX_PER_USER - 1):
+        create_token(owner, f"t{number}")
+    faster(monkeypatch)
+    with pytest.raises(ServiceError, match="Revoke one first"):
+        create_token(owner, "one more")
+
+
 def test_the_command_prints_a_token_that_works(owner: User) -> None:
     out = StringIO()
     call_command("create_token", "owner", "--name", "cron", "--days", "30", stdout=out)
@@ -70,7 +84,10 @@ def test_the_command_prints_a_token_that_works(owner: User) -> None:
     assert token.expires_at is not None
 
 
-@pytest.mark.parametrize("arguments", [["nobody"], ["owner", "--scope", "staff"], ["owner", "--days", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["nobody"], ["owner", "--scope", "staff"], ["owner", "--days", "-1"], ["owner", "--days", "99999999999"]],
+)
 def test_the_command_says_what_is_wrong(owner: User, arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("create_token", *arguments)
@@ -108,10 +125,18 @@ def test_the_admin_says_that_a_user_has_all_the_tokens_there_can_be(owner: User)
     assert "Revoke one first." in page and AccessToken.objects.count() == MAX_PER_USER
 
 
+def test_the_admin_says_that_somebody_was_faster(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(MAX_PER_USER - 1):
+        create_token(owner, f"t{number}")
+    faster(monkeypatch)
+    page = asked_in_admin({"user": owner.pk, "name": "t", "scopes": ["read"]})
+    assert "Revoke one first." in page and not AccessToken.objects.filter(name="t").exists()
+
+
 def asked_in_admin(body: dict[str, Any]) -> str:
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
-    response = client.post("/admin/tokens/accesstoken/add/", body)
+    response = client.post("/admin/tokens/accesstoken/add/", body, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 

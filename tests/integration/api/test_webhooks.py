@@ -3,12 +3,18 @@
 import itertools
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.test import Client
 from django.utils import timezone
 
 from separation import services as jobs
+from separation import states
+from separation.api.problems import meaning
+from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Track
 from separation.webhooks import services
 from separation.webhooks.models import Delivery, DeliveryState, Endpoint
@@ -54,6 +60,15 @@ def test_a_job_that_ends_is_told_to_its_owners_endpoints_only(owner: User, stran
     assert delivery.payload["data"]["job"] == str(job.pk)
 
 
+def test_staff_who_may_only_look_cannot_have_a_message_sent_again(delivery: Delivery, client: Client) -> None:
+    Delivery.objects.update(state=DeliveryState.FAILED)
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    client.force_login(viewer)
+    client.post("/admin/webhooks/delivery/", {"action": "send_again", "_selected_action": str(delivery.pk)})
+    assert Delivery.objects.get().state == DeliveryState.FAILED
+
+
 def test_a_job_that_goes_on_is_not_told(endpoint: Endpoint, track: Track) -> None:
     jobs.retry(make_job(track, JobState.FAILED))
     assert Delivery.objects.count() == 0
@@ -68,6 +83,20 @@ def test_a_webhook_of_one_job_is_told_of_that_job_only(api: Api, track: Track, o
     delivery = Delivery.objects.get()
     assert delivery.payload["data"]["job"] == wanted
     assert delivery.endpoint.secret == api("GET", HOOKS).json()["job_secret"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_ends_as_soon_as_it_is_there_is_told_to_its_own_webhook(api: Api, track: Track) -> None:
+    def end(job_id: UUID, state: str, **_: Any) -> None:
+        if state == JobState.QUEUED:
+            transaction.on_commit(lambda: states.cancel_waiting(job_id, attempt_number=0))
+
+    states.job_changed.connect(end)
+    try:
+        api("POST", "/api/v1/jobs/", {"track": str(track.pk), "webhook_url": URL})
+    finally:
+        states.job_changed.disconnect(end)
+    assert Delivery.objects.get().event == "job.cancelled"
 
 
 def test_a_message_is_delivered_once_with_its_signature(delivery: Delivery) -> None:
@@ -104,6 +133,36 @@ def test_a_receiver_that_is_gone_is_not_asked_again(delivery: Delivery) -> None:
     services.deliver_due(post=Post(410))
     assert Endpoint.objects.get().active is False
     assert Delivery.objects.get().state == DeliveryState.FAILED
+
+
+def test_a_receiver_that_is_gone_gets_nothing_more_of_the_same_turn(delivery: Delivery) -> None:
+    now = timezone.now()
+    Delivery.objects.create(endpoint=delivery.endpoint, event="e", payload=delivery.payload, next_attempt_at=now)
+    post = Post(410)
+    services.deliver_due(post=post)
+    assert len(post.sent) == 1
+
+
+def test_what_failed_late_does_not_take_back_that_another_try_arrived(delivery: Delivery) -> None:
+    def slow(*_: Any, **__: Any) -> int:
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        services.deliver_due(post=Post())
+        return 500
+
+    services.deliver_due(post=slow)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.error) == (DeliveryState.DELIVERED, "")
+
+
+def test_what_failed_late_leaves_a_try_that_others_have_begun(delivery: Delivery) -> None:
+    def slow(*_: Any, **__: Any) -> int:
+        Delivery.objects.update(attempts=2, next_attempt_at=lease)
+        return 500
+
+    lease = timezone.now() + timedelta(seconds=60)
+    services.deliver_due(post=slow)
+    delivery.refresh_from_db()
+    assert (delivery.next_attempt_at, delivery.error) == (lease, "")
 
 
 def test_what_waits_for_an_endpoint_waits_while_it_is_switched_off(delivery: Delivery) -> None:
@@ -159,12 +218,25 @@ def test_the_owner_makes_lists_and_deletes_webhooks(api: Api, others_api: Api) -
     assert Endpoint.objects.count() == 0
 
 
+def test_the_number_of_webhooks_is_counted_once_it_is_ones_turn(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(services.MAX_PER_USER - 1):
+        services.add_endpoint(owner, f"{URL}/{number}")
+    monkeypatch.setattr(services, "take_turn", lambda user: Endpoint.objects.create(owner=user, url=URL))
+    with pytest.raises(ServiceError, match="20 webhooks"):
+        services.add_endpoint(owner, URL)
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/latest", "ftp://x.example/", "nonsense", 5]
 )
 def test_an_address_that_can_never_be_told_is_refused(api: Api, url: Any) -> None:
     response = api("POST", HOOKS, {"url": url})
-    assert (response.status_code, code_of(response) in ("webhook_target", "invalid_option")) == (422, True)
+    assert (response.status_code, code_of(response), response.json()["field"]) == (422, "webhook_target", "url")
+
+
+def test_a_refused_address_is_answered_with_what_addresses_there_can_be(api: Api, track: Track) -> None:
+    response = api("POST", "/api/v1/jobs/", {"track": str(track.pk), "webhook_url": 17})
+    assert response.json()["detail"] == meaning("webhook_target")
 
 
 def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Track) -> None:
@@ -174,6 +246,25 @@ def test_deleting_a_job_deletes_what_waits_to_be_said_of_it(api: Api, track: Tra
     assert Delivery.objects.filter(endpoint__job=job).count() == 1
     SeparationJob.objects.filter(pk=job).delete()
     assert (Endpoint.objects.count(), Delivery.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+@pytest.mark.parametrize("what", ["jobs", "tracks"])
+def test_a_job_that_is_deleted_before_its_end_is_told_as_cancelled(
+    api: Api, endpoint: Endpoint, track: Track, state: str, what: str
+) -> None:
+    job = make_job(track, state)
+    services.add_endpoint(track.owner, URL, job=job)
+    api("DELETE", f"/api/v1/{what}/{job.pk if what == 'jobs' else track.pk}/")
+    delivery = Delivery.objects.get()
+    assert (delivery.endpoint, delivery.event) == (endpoint, "job.cancelled")
+    assert (delivery.payload["data"]["job"], delivery.payload["data"]["reason"]) == (str(job.pk), "cancelled")
+
+
+def test_a_job_that_is_deleted_after_its_end_is_not_told_again(api: Api, endpoint: Endpoint, track: Track) -> None:
+    make_job(track, JobState.FAILED)
+    api("DELETE", f"/api/v1/tracks/{track.pk}/")
+    assert Delivery.objects.count() == 0
 
 
 def test_the_log_forgets_after_a_month(delivery: Delivery) -> None:

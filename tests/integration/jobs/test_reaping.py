@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -44,6 +45,16 @@ def test_the_job_of_a_lost_worker_waits_again_and_its_reservation_is_free(make_j
     assert job.state == JobState.QUEUED
     assert (job.attempts.get().outcome, job.attempts.get().reason) == ("requeued", "lost_worker")
     assert reap().jobs == 0
+
+
+def test_a_lease_of_a_clock_that_was_put_back_is_none(make_job: MakeJob, runner: JobRunner) -> None:
+    make_job()
+    die_after_claiming(runner)
+    days_ahead = states.from_now(20 * 24 * 3600)
+    SeparationJob.objects.update(lease_expires_at=days_ahead)
+    Reservation.objects.update(expires_at=days_ahead)
+    report = reap()
+    assert (report.jobs, report.reservations) == (1, 1)
 
 
 def test_a_job_that_loses_its_worker_too_often_fails(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]
@@ -125,6 +136,29 @@ def test_a_publisher_that_has_lost_its_job_takes_its_files_back(
     runner.run(claimed)
     job.refresh_from_db()
     assert (job.state, stored(), Stem.objects.count(), staged()) == (JobState.QUEUED, [], 0, [])
+
+
+def test_a_publisher_that_is_ended_right_after_its_commit_leaves_the_files(
+    make_job: MakeJob, runner: JobRunner
+) -> None:
+    job = make_job()
+
+    def end() -> None:
+        raise SystemExit
+
+    def changed(state: str, **_: object) -> None:
+        if state == JobState.SUCCEEDED:
+            transaction.on_commit(end)
+
+    states.job_changed.connect(changed)
+    try:
+        with pytest.raises(SystemExit):
+            runner.run_all()
+    finally:
+        states.job_changed.disconnect(changed)
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+    assert len(stored()) == 4 and stored() == sorted(Stem.objects.values_list("file", flat=True))
 
 
 @pytest.mark.parametrize(("error", "reason"), [(28, "disk_full"), (5, "storage_failed")])

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db.models.signals import post_delete
+from django.db import OperationalError
+from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from separation import states
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Stem, Track
-from separation.services import retention, retry, submit
+from separation.services import create_track, retention, retry, submit
+from separation.services.probing import Facts
 from separation.services.retention import clean_up
 from separation.services.running import JobRunner
 from separation.services.submission import parse_options
@@ -148,6 +151,23 @@ def test_files_that_no_row_knows_go_when_they_are_a_day_old(make_track: MakeTrac
         "tracks/00000000-0000-0000-0000-000000000002/original",
         track.file.name,
     }
+
+
+def test_a_file_whose_row_the_database_failed_to_insert_goes_a_day_later(user: User, uploads: Path) -> None:
+    def fail(**_: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    path = uploads / "a.wav"
+    path.write_bytes(b"music")
+    post_save.connect(fail, sender=Track)
+    try:
+        with pytest.raises(OperationalError):
+            create_track(user, path, "a.wav", probe=lambda *_: Facts(1.0, 44100, 2))
+    finally:
+        post_save.disconnect(fail, sender=Track)
+    assert (clean_up().orphans, len(stored("tracks"))) == (0, 1)
+    let_two_days_pass()
+    assert (clean_up().orphans, stored("tracks")) == (1, [])
 
 
 def test_stems_that_a_failed_attempt_could_not_take_back_go_a_day_later(

@@ -9,7 +9,7 @@ from django.test import Client
 
 from separation import demo
 from separation.errors import ServiceError
-from separation.models import SeparationJob
+from separation.models import SeparationJob, Track
 from tests.integration.pages.test_upload_form import song
 
 pytestmark = pytest.mark.django_db
@@ -40,3 +40,22 @@ def test_the_demo_becomes_a_job_and_the_song_stays_for_the_next(page: Client, mu
         assert page.post("/demo/").status_code == 302
     assert kept.exists()
     assert set(SeparationJob.objects.values_list("track__original_name", flat=True)) == {"Demo song.wav"}
+
+
+def test_the_demo_again_is_of_the_same_track(page: Client, settings: Any) -> None:
+    (settings.DATA_DIR / "demo-song.wav").write_bytes(song().read())
+    for _ in range(2):
+        page.post("/demo/")
+    assert (Track.objects.count(), SeparationJob.objects.count()) == (1, 2)
+
+
+@pytest.mark.parametrize("limit", ["UPLOAD_CREATIONS_PER_MINUTE", "UPLOAD_BYTES_PER_DAY", "QUOTA_BYTES_PER_USER"])
+def test_the_demo_counts_as_an_upload(page: Client, settings: Any, limit: str) -> None:
+    kept = settings.DATA_DIR / "demo-song.wav"
+    kept.write_bytes(song().read())
+    page.post("/demo/")
+    kept.write_bytes(song(seconds=0.3).read())
+    setattr(settings, limit, 1)
+    answer = page.post("/demo/", follow=True)
+    assert f"The limit {limit.lower()} is 1" in answer.content.decode()
+    assert (Track.objects.count(), kept.exists()) == (1, True)

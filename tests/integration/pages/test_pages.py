@@ -10,9 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from memory.monitor import MemoryMonitor
+from memory.monitor import MemoryMonitor, process_monitor
 from separation import catalog
-from separation.api import gate
 from separation.models import JobState, SeparationJob, Track
 from separation.views.errors import server_error
 from tests.integration.pages.conftest import PASSWORD, MakeJob, MakeTrack
@@ -223,7 +222,7 @@ def test_no_page_takes_work_while_the_process_holds_too_much(
     page: Client, make_job: MakeJob, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = MemoryMonitor(limit=1, warning_threshold=1, check_interval=7)
-    monkeypatch.setattr(gate, "monitor", lambda: full)
+    monkeypatch.setattr(process_monitor, "accepting_work", full.accepting_work)
     job = make_job(JobState.FAILED)
     response = page.post(path.format(job=job.pk, track=job.track_id))
     assert (response.status_code, response["Retry-After"]) == (503, "7")

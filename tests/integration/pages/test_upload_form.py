@@ -1,6 +1,8 @@
 """The first page's form as browsers send it without scripts, and separating a track again."""
 
+import errno
 import io
+import shutil
 import wave
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.http.multipartparser import MultiPartParser
 from django.test import Client
 
 from separation.models import SeparationJob, Track
@@ -22,6 +26,16 @@ def song(name: str = "Song.wav", seconds: float = 0.2) -> SimpleUploadedFile:
         file.setparams((2, 2, 44100, 0, "NONE", ""))
         file.writeframes(b"\1\2\3\4" * int(44100 * seconds))
     return SimpleUploadedFile(name, buffer.getvalue())
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No byte of a form's files may be read."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the form is read")
+
+    monkeypatch.setattr(MultiPartParser, "parse", refuse)
 
 
 def staged() -> list[Any]:
@@ -72,8 +86,37 @@ def test_each_posted_file_counts_as_an_upload(page: Client, settings: Any, limit
     page.post("/", {**CHOSEN, "file": [song("One.wav"), song("Two.wav")]})
     assert [track.original_name for track in Track.objects.all()] == ["One.wav"]
     refused = page.post("/", {**CHOSEN, "file": song("Three.wav")})
-    assert refused.status_code == 429 and f"Three.wav: The limit {limit.lower()} is" in refused.content.decode()
+    assert refused.status_code == 429 and f"The limit {limit.lower()} is" in refused.content.decode()
     assert staged() == []
+
+
+@pytest.mark.parametrize(("limit", "status"), [("QUOTA_BYTES_PER_USER", 413), ("UPLOAD_BYTES_PER_DAY", 429)])
+def test_a_form_beyond_a_limit_is_refused_before_it_is_read(
+    page: Client, unread: None, settings: Any, limit: str, status: int
+) -> None:
+    setattr(settings, limit, 10_000)
+    response = page.post("/", {**CHOSEN, "file": song(seconds=1)})
+    assert response.status_code == status and f"The limit {limit.lower()} is 10000" in response.content.decode()
+
+
+def test_a_form_that_the_disk_has_no_room_for_is_refused_before_it_is_read(
+    page: Client, unread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = shutil.disk_usage("/")._replace(free=1024**2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    response = page.post("/", {**CHOSEN, "file": song()})
+    assert (response.status_code, response["Retry-After"]) == (507, "60")
+    assert "disk is full" in response.content.decode()
+
+
+def test_a_disk_that_fills_up_while_a_form_is_stored_is_said_so(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", full)
+    response = page.post("/", {**CHOSEN, "file": song()})
+    assert (response.status_code, staged()) == (507, [])
+    assert "disk is full" in response.content.decode()
 
 
 def test_options_are_carried_over(page: Client) -> None:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from memory.models import Host
 from separation.tokens.services import create_token
 from separation.uploads import limits
 from separation.uploads.models import Upload
@@ -228,3 +229,16 @@ def test_an_upload_on_another_host_is_said_to_be_elsewhere(tus: Tus) -> None:
     Upload.objects.update(host="elsewhere")
     response = tus.patch(location, 2, b"cd")
     assert (response.status_code, code_of(response), response["Retry-After"]) == (503, "upload_elsewhere", "1")
+
+
+def test_an_upload_on_another_host_that_runs_is_ended_there(tus: Tus) -> None:
+    location = tus.create(10)["Location"]
+    Upload.objects.update(host=Host.objects.create(name="elsewhere").name)
+    assert code_of(tus.send("DELETE", location)) == "upload_elsewhere"
+
+
+def test_an_upload_on_a_host_that_is_gone_can_be_ended(tus: Tus) -> None:
+    location = tus.create(10)["Location"]
+    Upload.objects.update(host="gone")
+    assert tus.send("DELETE", location).status_code == 204
+    assert tus.send("HEAD", location).status_code == 410

@@ -226,6 +226,11 @@ def test_what_never_becomes_a_request_is_a_problem_document_too(
     assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
 
 
+@pytest.mark.parametrize("kind", ["application/json; a*=x''y", "multipart/form-data; boundary*=x''y"])
+def test_a_content_type_that_cannot_be_read_is_refused(wire: Wire, kind: str) -> None:
+    assert wire.ask("POST", "/api/v1/jobs/", b"{}", Content_Type=kind).status == 415
+
+
 @pytest.mark.parametrize("path", ["/api/v1/models/", "/api/v1/jobs/not-there/"])
 def test_an_answer_to_head_has_no_body(wire: Wire, path: str) -> None:
     assert wire.ask("HEAD", path).body == b""

@@ -1,6 +1,7 @@
 """The tus protocol as a client meets it."""
 
 import hashlib
+import io
 from base64 import b64encode
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from separation.models import Track
+from separation.uploads.body import GuardedBody
 from separation.uploads.models import Upload
 from separation.uploads.parts import Part
+from separation.uploads.services import settle, write
 from tests.integration.uploads.conftest import BASE, Tus, code_of, staged
 from tests.integration.uploads.sounds import wav_bytes
 
@@ -191,6 +194,28 @@ def test_the_last_piece_again_is_answered_as_the_first_time(tus: Tus) -> None:
     assert (response.status_code, response["Upload-Offset"]) == (204, str(len(data)))
     assert tus.patch(location, len(data), b"more").status_code == 413
     assert tus.patch(location, 0, b"more").status_code == 409
+
+
+@pytest.fixture
+def overtaken(tus: Tus) -> Upload:
+    """An upload as a request reads it, which then has to wait for the one that finishes it."""
+    data = wav_bytes()
+    announced = f"sha256 {b64encode(hashlib.sha256(data).hexdigest().encode()).decode()}"
+    location = tus.create(len(data), data[:-1], Upload_Metadata=announced)["Location"]
+    read = Upload.objects.get()
+    tus.patch(location, read.offset, data[-1:])
+    return read
+
+
+def test_asking_while_an_upload_is_finished_finds_its_track(overtaken: Upload) -> None:
+    assert settle(overtaken).track == Track.objects.get()
+    assert staged() == []
+
+
+def test_the_last_piece_sent_again_while_the_first_is_taken_is_answered_alike(overtaken: Upload) -> None:
+    body = GuardedBody(io.BytesIO(), 0, stop_file=None, stall_seconds=60)
+    assert write(overtaken, body, offset=overtaken.length or 0, announced=0).track == Track.objects.get()
+    assert staged() == []
 
 
 def test_a_file_that_is_no_audio_is_refused_and_leaves_nothing(tus: Tus) -> None:

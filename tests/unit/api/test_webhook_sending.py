@@ -13,6 +13,7 @@ from separation.webhooks.deadline import Deadline, TimedSocket
 from separation.webhooks.sending import Undeliverable, _Checked, is_public, parsed, post, resolve
 from separation.webhooks.signing import signature_headers
 from tests.integration.uploads.live import soon
+from tests.ports import free_port
 
 
 def resolving_to(*addresses: str) -> Any:
@@ -40,6 +41,10 @@ def resolving_to(*addresses: str) -> Any:
         "::ffff:10.0.0.1",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "fec0::1",
+        "64:ff9b:1::1",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
     ],
 )
 def test_an_address_inside_is_not_public(address: str) -> None:
@@ -48,7 +53,7 @@ def test_an_address_inside_is_not_public(address: str) -> None:
         resolve("host.example", 80, allow_private=False, resolver=resolving_to(address))
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:4700::1111", "::ffff:93.184.216.34"])
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:4700::1111", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"])
 def test_an_address_outside_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
@@ -128,13 +133,25 @@ def test_a_message_goes_to_the_address_that_was_checked(receiver: Any) -> None:
     assert f"Host: hooks.example:{receiver.port}".encode() in receiver.got
 
 
+def test_a_message_goes_to_the_next_address_where_one_takes_no_connection(receiver: Any) -> None:
+    url = f"http://hooks.example:{receiver.port}/"
+    several = resolving_to("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    assert post(url, b"body", {}, timeout=5, allow_private=True, resolver=several) == 204
+
+
+def test_a_host_none_of_whose_addresses_takes_a_connection_is_undeliverable() -> None:
+    url = f"http://hooks.example:{free_port()}/"
+    with pytest.raises(Undeliverable):
+        post(url, b"body", {}, timeout=5, allow_private=True, resolver=resolving_to("127.0.0.2", "127.0.0.1"))
+
+
 @pytest.mark.parametrize(
     ("secure", "port", "host"),
     [(True, 443, "h.example"), (True, 80, "h.example:80"), (False, 80, "h.example"), (False, 443, "h.example:443")],
 )
 def test_the_host_header_leaves_out_the_schemes_own_port_only(secure: bool, port: int, host: str) -> None:
     ours, theirs = socket.socketpair()
-    connection = _Checked("h.example", port, "127.0.0.1", Deadline(5), secure=secure)
+    connection = _Checked("h.example", port, ["127.0.0.1"], Deadline(5), secure=secure)
     connection.sock = ours
     with ours, theirs:
         connection.request("POST", "/")

@@ -18,8 +18,9 @@ def test_no_options_mean_the_balanced_preset_on_all_stems():
     assert (options.format, options.quality) == ("wav", {"bits": 16})
 
 
-def test_options_survive_a_round_trip_through_json_values():
-    options = parse(model="htdemucs_6s", stems=["piano", "drums"], format="mp3", quality={"bitrate": 192}, seed=9)
+@pytest.mark.parametrize("asked", [{"stems": ["piano", "drums"]}, {"two_stems": "piano"}])
+def test_options_survive_a_round_trip_through_json_values(asked):
+    options = parse(model="htdemucs_6s", **asked, format="mp3", quality={"bitrate": 192}, seed=9)
     assert SeparationOptions.parse(options.as_dict()) == options
 
 
@@ -42,7 +43,16 @@ def test_two_stems_name_the_stem_and_its_complement():
         ({"model": "nope"}, "unknown_model", "model"),
         ({"model": ["x"]}, "unknown_model", "model"),
         ({"model": "htdemucs", "stems": ["piano"]}, "unknown_stem", "stems"),
+        ({"model": 0}, "unknown_model", "model"),
+        ({"model": ""}, "unknown_model", "model"),
         ({"two_stems": "choir"}, "unknown_stem", "two_stems"),
+        ({"two_stems": ""}, "unknown_stem", "two_stems"),
+        ({"two_stems": False}, "unknown_stem", "two_stems"),
+        ({"two_stems": []}, "unknown_stem", "two_stems"),
+        ({"two_stems": "vocals", "stems": ["kazoo"]}, "invalid_option", "stems"),
+        ({"two_stems": "vocals", "stems": ["vocals", "drums"]}, "invalid_option", "stems"),
+        ({"two_stems": "vocals", "stems": []}, "invalid_option", "stems"),
+        ({"two_stems": "vocals", "stems": 17}, "invalid_option", "stems"),
         ({"stems": []}, "invalid_option", "stems"),
         ({"stems": "vocals"}, "invalid_option", "stems"),
         ({"shifts": -1}, "invalid_option", "shifts"),

@@ -37,6 +37,21 @@ def test_whoever_waits_asks_the_holder_to_stop_and_then_holds(tmp_path: Path) ->
     assert not part.stop_file.exists()
 
 
+def test_whoever_waits_asks_again_when_another_has_taken_the_request_away(tmp_path: Path) -> None:
+    part = Part(tmp_path / "x.part")
+    asked: list[bool] = []
+
+    def clock() -> float:
+        """Read once before the wait, then in each round of it."""
+        asked.append(part.stop_file.exists())
+        part.stop_file.unlink(missing_ok=True)
+        return len(asked)
+
+    with part.locked(0), pytest.raises(Problem), part.locked(3, clock):
+        pass
+    assert asked == [False, False, True, True]
+
+
 def test_whoever_has_no_time_does_not_disturb_the_holder(tmp_path: Path) -> None:
     part = Part(tmp_path / "x.part")
     seen: list[bool] = []
