@@ -8,7 +8,7 @@ it imports nothing slow.
 from enum import IntEnum
 from typing import NamedTuple
 
-MIB, GIB = 1024**2, 1024**3
+GIB = 1024**3
 WARN_FRACTION = 0.85  # of a tree's limit
 KILL_FRACTION = 1.05
 SHORTEST_LOOK = 0.001  # seconds; one look at a small tree costs about 0.1 ms
@@ -64,16 +64,6 @@ def next_look(used: int, limit: int, *, poll_seconds: float, rate: int, cost: fl
     """
     room = max(limit - used, 0)
     return min(max(room / rate, SHORTEST_LOOK, 4 * cost), max(poll_seconds, SHORTEST_LOOK))
-
-
-def data_wall(memory_bytes: int, threads: int) -> int:
-    """An RLIMIT_DATA, in bytes, that stops a runaway and never an honest process on the CPU.
-
-    The limit counts reserved memory as well as used: torch with 2 threads held 640 to 680 MB of it at 650 to
-    670 MB RSS, each further thread reserves a stack of 8 MB and up to 32 MB of a matrix library's buffers.
-    Never for a process with a CUDA context, which reserves far more than it uses.
-    """
-    return int(memory_bytes * KILL_FRACTION) + 64 * MIB + 40 * MIB * max(threads, 1)
 
 
 def may_accept(used: int, *, limit: int, resume_at: int, accepting: bool) -> bool:

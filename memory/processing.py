@@ -1,10 +1,10 @@
 """Working through a file of any size, one window at a time. Owns windows; what is done with one is the caller's."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
+from uuid import uuid4
 
 from memory.conf import memory_settings
 from memory.streaming import Readable, StreamingFileHandler
@@ -67,7 +67,7 @@ class MemoryEfficientProcessor:
     def process_file(self, source: Path, target: Path, transform: Transform) -> int:
         """`process` from file to file. `target` appears when it is complete and on disk; if anything fails, what
         was there before is still there and nothing else is."""
-        temp = target.with_name(f".{target.name}.{os.getpid()}.part")
+        temp = target.with_name(f".{target.name}.{uuid4().hex}.part")
         try:
             with source.open("rb") as reading, temp.open("xb") as writing:
                 written = self.process(reading, writing, transform)

@@ -141,7 +141,8 @@ def _thin_window(span: int, start: datetime, end: datetime) -> None:
     window = UsageSample.objects.filter(resolution__lt=span, at__gte=start, at__lt=end)
 
     def thin() -> None:
-        merged = _merge(window.iterator(), span)
+        locked = window.select_for_update().order_by("pk")  # another host that thins finds them gone after this
+        merged = _merge(locked.iterator(), span)
         window.delete()
         UsageSample.objects.bulk_create(merged, batch_size=500)
 

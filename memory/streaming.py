@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from uuid import uuid4
 
 from memory.conf import memory_settings
 from memory.writeback import EarlyWrites
 
 STALE_SUFFIXES = (".part", ".tmp")
+UNLIMITED = 2**63 - 1
 
 
 class Readable(Protocol):
@@ -29,14 +31,6 @@ class Digest(Protocol):
     """A hash from hashlib, or anything with its `update`."""
 
     def update(self, data: bytes, /) -> object: ...
-
-
-class SourceTooLong(Exception):
-    """The source has more bytes than allowed. What was allowed has been written."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"more than the {limit} bytes allowed")
-        self.limit = limit
 
 
 class StreamingFileHandler:
@@ -84,7 +78,7 @@ class StreamingFileHandler:
         source: Readable,
         file: BinaryIO,
         limit: int,
-        on_chunk: Callable[[bytes], object] | None,
+        on_chunk: Callable[[bytes], object] | None = None,
         ahead: EarlyWrites | None = None,
     ) -> int:
         written = 0
@@ -97,25 +91,15 @@ class StreamingFileHandler:
                 on_chunk(chunk)
         return written
 
-    def copy(
-        self,
-        source: Readable,
-        target: Path,
-        *,
-        limit: int | None = None,
-        on_chunk: Callable[[bytes], object] | None = None,
-    ) -> int:
+    def copy(self, source: Readable, target: Path) -> int:
         """Write all of `source` to a new file at `target`; nothing is left there if it fails.
 
         Raises:
-            SourceTooLong: there is more than `limit` bytes.
             OSError: `target` exists, or cannot be written.
         """
         with target.open("xb", buffering=0) as file:
             try:
-                written = self._pump(source, file, _unlimited(limit), on_chunk)
-                if limit is not None and written == limit and source.read(1):
-                    raise SourceTooLong(limit)
+                written = self._pump(source, file, UNLIMITED)
                 _flush(file)
             except BaseException:
                 target.unlink(missing_ok=True)
@@ -124,7 +108,7 @@ class StreamingFileHandler:
 
     def chunks(self, source: Readable, length: int | None = None) -> Iterator[bytes]:
         """The bytes of `source` (the next `length` of them), a chunk at a time."""
-        left = _unlimited(length)
+        left = UNLIMITED if length is None else length
         while left > 0 and (chunk := source.read(min(self.chunk_size, left))):
             left -= len(chunk)
             yield chunk
@@ -169,7 +153,7 @@ class StreamingFileHandler:
         _sync_folder(final.parent)
 
     def _publish_across(self, temp: Path, final: Path) -> None:
-        beside = final.with_name(f".{final.name}.{os.getpid()}.part")
+        beside = final.with_name(f".{final.name}.{uuid4().hex}.part")
         with temp.open("rb", buffering=0) as source:
             self.copy(source, beside)
         beside.replace(final)
@@ -191,10 +175,6 @@ class StreamingFileHandler:
         """
         oldest = now() - older_than
         return [entry for entry in _entries(folder, suffixes) if _newest(entry) < oldest and _remove(entry)]
-
-
-def _unlimited(limit: int | None) -> int:
-    return 2**63 - 1 if limit is None else limit
 
 
 def _open_at(target: Path, offset: int) -> BinaryIO:

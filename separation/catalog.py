@@ -66,11 +66,6 @@ class ModelInfo:
     needs_package: str = ""
     release_quality: bool = True
 
-    @property
-    def families(self) -> tuple[str, ...]:
-        """The network classes involved, as demucs names them."""
-        return (self.family,)
-
     def networks_for(self, stems: Sequence[str], two_stems: str | None = None) -> tuple[Network, ...]:
         """The networks that contribute to the wanted stems; the others need never run.
 

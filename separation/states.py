@@ -128,17 +128,6 @@ def cancel_waiting(job_id: UUID, *, attempt_number: int) -> bool:
         return True
 
 
-def fail_waiting(job_id: UUID, *, attempt_number: int, reason: str, message: str = "") -> bool:
-    """queued -> failed: a job that can never be claimed (its model or file is gone, it can no longer fit)."""
-    with transaction.atomic():
-        changes = _ending(reason, message or sentence(reason))
-        if _waiting(job_id, attempt_number).update(state=JobState.FAILED, **changes) != 1:
-            return False
-        _record(job_id, attempt_number or None, "failed", message or sentence(reason), reason=reason)
-        _announce(job_id, JobState.FAILED)
-        return True
-
-
 def retry(job_id: UUID, *, attempt_number: int) -> bool:
     """failed or cancelled -> queued, because a person asked for it. The attempt limits count anew."""
     with transaction.atomic():

@@ -23,7 +23,7 @@ PING = "separation.tasks.ping"
 
 
 def wake() -> int:
-    """Run waiting jobs until none can start; returns how many were run."""
+    """Run waiting jobs until none can start, or it is another worker's turn; returns how many were run."""
     from separation.services import run_ready_jobs
 
     return run_ready_jobs()

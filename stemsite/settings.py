@@ -174,7 +174,7 @@ Q_CLUSTER = {
     "poll": 0.5,
     "ack_failures": True,
     "max_attempts": 1,
-    "timeout": 6 * 24 * 3600,  # never reached: the supervisor ends a job's child long before
+    "timeout": 6 * 24 * 3600,  # never reached: after an hour a turn ends with its job, whose child has a limit
     "retry": 7 * 24 * 3600,
     "save_limit": 200,
     "catch_up": False,

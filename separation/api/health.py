@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseError
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from memory.quantities import format_bytes
 from separation import catalog, services
+from separation.services.disk import free_bytes, is_short
 from separation.services.submission import default_model
 
-LEAST_FREE_BYTES = 256 * 1024 * 1024
 Check = Callable[[], str]
 
 
@@ -58,8 +58,10 @@ def model() -> str:
 
 
 def disk() -> str:
-    free = shutil.disk_usage(Path(settings.STAGING_DIR)).free
-    return "" if free >= LEAST_FREE_BYTES else f"only {free // 1024**2} MB are free"
+    try:
+        return f"only {format_bytes(free_bytes())} are free" if is_short() else ""
+    except OSError:
+        return "the disk does not answer"
 
 
 CHECKS: dict[str, Check] = {"database": database, "workers": workers, "model": model, "disk": disk}

@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
-
-import torch
+from typing import Any
 
 from separation.engine.errors import EngineError
 from separation.errors import ReasonCode
-
-
-class Forward(Protocol):
-    """A network as the streaming loop sees it: (batch, channels, n) to (batch, sources, channels, n)."""
-
-    def __call__(self, mix: torch.Tensor, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)

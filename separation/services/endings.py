@@ -1,14 +1,18 @@
 """What the end of a child means for its job: publish, fail with a reason, try again, or let go.
 
-Owns that decision. Carries it out through `states` and `publishing`.
+Owns that decision. Carries it out through `states` and `publishing`; what estimates and administrators learn from a run
+is noted after its end, which stands whether or not the database takes the note.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from django.db import Error as DatabaseError
 
 from memory.estimates import record_peak
 from memory.incidents import record_outcome
@@ -45,14 +49,24 @@ def settle(job: SeparationJob, fence: Fence, outcome: Outcome, watch: AttemptWat
     if outcome.reason is EndReason.KILLED and stopping.requested():  # who stops the service may signal the engine too
         _settle_stopped(job, fence, StopCause.STOPPING, report)
         return
-    record_outcome(outcome, kind=KIND, key=str(job.pk), limit_bytes=job.limit_bytes)
     if watch.cause is not None and outcome.reason in (EndReason.CANCELLED, EndReason.HOST_OUT_OF_MEMORY):
         _settle_stopped(job, fence, watch.cause, report)
     elif outcome.reason is EndReason.COMPLETED and watch.result is not None:
-        remember_pace(job, outcome.wall_seconds)
         _settle_finished(job, fence, watch, folder, report)
+        with _noting(job):
+            remember_pace(job, outcome.wall_seconds)
     else:
         _settle_failed(job, fence, *reason_of(outcome, watch.error), report)
+    with _noting(job):
+        record_outcome(outcome, kind=KIND, key=str(job.pk), limit_bytes=job.limit_bytes)
+
+
+@contextmanager
+def _noting(job: SeparationJob) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError:
+        logger.warning("something of a run could not be noted", extra={"job": job.pk}, exc_info=True)
 
 
 def report_of(outcome: Outcome, watch: AttemptWatch) -> AttemptReport:
@@ -92,7 +106,6 @@ def _settle_stopped(job: SeparationJob, fence: Fence, cause: StopCause, report: 
 def _settle_finished(
     job: SeparationJob, fence: Fence, watch: AttemptWatch, folder: Path, report: AttemptReport
 ) -> None:
-    remember_peak(job, report.peak_bytes)
     watch.enter("publishing")
     try:
         with watch.kept_alive():
@@ -101,19 +114,21 @@ def _settle_finished(
         states.fail(fence, reason=refusal.code, message=refusal.message, report=report)
     else:
         logger.info("succeeded", extra={"job": job.pk, "attempt": fence.attempt, "bytes": report.peak_bytes})
+    with _noting(job):
+        remember_peak(job, report.peak_bytes)
 
 
 def _settle_failed(job: SeparationJob, fence: Fence, reason: str, message: str, report: AttemptReport) -> None:
-    if reason == ReasonCode.MEMORY_LIMIT:
-        remember_peak(job, report.peak_bytes)
-        if may_go_leaner(job):
-            states.requeue(fence, reason=reason, message=_leaner(job), lean=job.lean + 1, report=report)
-            return
-    if reason == ReasonCode.HOST_OUT_OF_MEMORY and tries(job, reason) + 1 < whole("JOB_MAX_ATTEMPTS"):
+    if reason == ReasonCode.MEMORY_LIMIT and may_go_leaner(job):
+        states.requeue(fence, reason=reason, message=_leaner(job), lean=job.lean + 1, report=report)
+    elif reason == ReasonCode.HOST_OUT_OF_MEMORY and tries(job, reason) + 1 < whole("JOB_MAX_ATTEMPTS"):
         states.requeue(fence, reason=reason, delay_seconds=PRESSURE_DELAY_SECONDS, report=report)
-        return
-    logger.warning("failed", extra={"job": job.pk, "attempt": fence.attempt, "reason": reason})
-    states.fail(fence, reason=reason, message=message, report=report)
+    else:
+        logger.warning("failed", extra={"job": job.pk, "attempt": fence.attempt, "reason": reason})
+        states.fail(fence, reason=reason, message=message, report=report)
+    if reason == ReasonCode.MEMORY_LIMIT:
+        with _noting(job):
+            remember_peak(job, report.peak_bytes)
 
 
 def may_go_leaner(job: SeparationJob) -> bool:

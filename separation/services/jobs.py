@@ -12,6 +12,7 @@ from separation.errors import ReasonCode, ServiceError
 from separation.models import JobState, SeparationJob
 from separation.options import OptionError, SeparationOptions
 from separation.services.submission import require_model, submit_again
+from separation.services.turns import take_turn
 
 TRIES = 5
 """How often a request meets a job that moved on meanwhile before it gives up."""
@@ -43,6 +44,7 @@ def retry(job: SeparationJob) -> SeparationJob:
         raise _not_now("Only a job that failed or was cancelled can be tried again.")
     _require_runnable(job)
     with transaction.atomic():
+        take_turn(job.owner)
         submit_again(job)
         if not states.retry(job.pk, attempt_number=job.attempt_number):
             raise _not_now("The job has changed meanwhile.")

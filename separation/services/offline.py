@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from memory.streaming import StreamingFileHandler
 from separation import catalog
 from separation.engine.environment import engine_environment
 from separation.errors import ReasonCode, ServiceError
+from separation.formats import FORMATS
 from separation.options import SeparationOptions
 from separation.services import disk, probing, storing
 from separation.services.children import ENGINE, engine_command, environment, parse_event
@@ -80,6 +81,7 @@ def separate_file(
     Raises `ServiceError` with the reason, and whatever interrupts it (KeyboardInterrupt); nothing is left then.
     """
     source = _existing(source)
+    _refuse_folders(folder, options)
     facts = probing.examine(source).facts
     disk.require_room(options, facts.duration, folder)
     tags = {"title": facts.title or Path(clean_name(source.name)).stem, "artist": facts.artist}
@@ -92,6 +94,13 @@ def _existing(source: Path) -> Path:
     if not source.is_file():
         raise ServiceError(ReasonCode.FILE_MISSING, f"There is no file {source}.")
     return source.resolve()
+
+
+def _refuse_folders(folder: Path, options: SeparationOptions) -> None:
+    """Before anything is replaced: a folder where a stem is to be would stop the work at its end."""
+    for stem in options.output_stems:
+        if (final := folder / f"{stem}.{FORMATS[options.format].extension}").is_dir():
+            raise ServiceError(ReasonCode.STORAGE_FAILED, f"{final} cannot be written: it is a folder.")
 
 
 @contextmanager
@@ -168,9 +177,20 @@ def _supervise(
 
 
 def _publish(result: dict[str, Any], options: SeparationOptions, output: Path, folder: Path) -> dict[str, Path]:
-    handler, stems = StreamingFileHandler(), {}
-    for made in check_outputs(result, options, output):
-        final = folder / str(made["file"])
-        handler.publish(output / str(made["file"]), final)
-        stems[str(made["stem"])] = final
+    stems = {str(made["stem"]): folder / str(made["file"]) for made in check_outputs(result, options, output)}
+    try:
+        for final in stems.values():
+            StreamingFileHandler().publish(output / final.name, final)
+    except OSError as error:
+        _take_back(stems.values(), output)
+        raise storing.storage_error(error) from error
+    except BaseException:
+        _take_back(stems.values(), output)
+        raise
     return stems
+
+
+def _take_back(stems: Iterable[Path], output: Path) -> None:
+    for final in stems:
+        if not (output / final.name).exists():  # it was moved
+            final.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -44,20 +44,14 @@ def front_of_queue() -> list[SeparationJob]:
     front = list(claimable()[:FRONT])
     if len(front) < FRONT:
         return front
-    return front + list(_heads_of_others({job.owner_id for job in front}))
+    return front + _heads_of_others({job.owner_id for job in front})
 
 
-def _heads_of_others(seen: set[int]) -> Iterable[SeparationJob]:
-    last, found = 0, 0
-    while found < OTHER_OWNERS:
-        others = claimable().select_related(None).filter(owner_id__gt=last).order_by("owner_id")
-        owner = others.values_list("owner_id", flat=True).first()
-        if owner is None:
-            return
-        last = owner
-        if owner not in seen:
-            found += 1
-            yield from claimable().filter(owner_id=owner)[:1]
+def _heads_of_others(seen: set[int]) -> list[SeparationJob]:
+    """The first job of each person who is not `seen`, in the order of the queue."""
+    own = claimable().select_related(None).filter(owner_id=OuterRef("owner_id"))
+    first = own.order_by("-priority", "queued_at").values("pk")[:1]  # and not by id: this order is that of an index
+    return list(claimable().exclude(owner_id__in=seen).filter(pk=Subquery(first))[:OTHER_OWNERS])
 
 
 def candidates(jobs: Iterable[SeparationJob], limiter: ConcurrentOperationLimiter) -> list[Candidate]:

@@ -14,7 +14,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.core.files.storage import Storage
-from django.db.models import F, Q, QuerySet
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -58,24 +59,29 @@ def delete_old_tracks() -> int:
         return 0
     old = Track.objects.filter(created_at__lt=Now() - timedelta(days=days))
     busy = SeparationJob.objects.exclude(state__in=FINISHED).values("track_id")
-    return _delete_each(old.exclude(pk__in=busy).order_by("created_at")[:BATCH])
+    idle = old.exclude(pk__in=busy).order_by("created_at")
+    return sum(_delete_if_idle(key) for key in idle.values_list("pk", flat=True)[:BATCH])
+
+
+def _delete_if_idle(key: UUID) -> bool:
+    """Track and jobs are locked first: who asks for a job meanwhile either keeps the track or finds it gone."""
+    with transaction.atomic():
+        track = Track.objects.select_for_update().filter(pk=key).first()
+        states = SeparationJob.objects.select_for_update().filter(track=key).values_list("state", flat=True)
+        if track is None or not set(FINISHED).issuperset(states):
+            return False
+        track.delete()
+        return True
 
 
 def delete_old_stems() -> int:
-    """Stems of jobs that finished long ago; the job stays in the history, without them."""
+    """Stems of jobs that finished long ago, a job's all at once; the job stays in the history, without them."""
     days = number("RETENTION_DAYS_STEMS")
     if not days:
         return 0
-    old = Stem.objects.filter(job__state=JobState.SUCCEEDED, job__finished_at__lt=Now() - timedelta(days=days))
-    return _delete_each(old.annotate(age=F("job__finished_at")).order_by("age")[:BATCH])
-
-
-def _delete_each(rows: QuerySet[Track] | QuerySet[Stem]) -> int:
-    deleted = 0
-    for row in rows:
-        row.delete()
-        deleted += 1
-    return deleted
+    old = SeparationJob.objects.filter(state=JobState.SUCCEEDED, finished_at__lt=Now() - timedelta(days=days))
+    kept = old.filter(Exists(Stem.objects.filter(job=OuterRef("pk")))).order_by("finished_at")
+    return sum(Stem.objects.filter(job=key).delete()[0] for key in kept.values_list("pk", flat=True)[:BATCH])
 
 
 def remove_orphans() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A worker's turn: claim a job, run the engine under supervision, publish, until nothing can start.
+"""A worker's turn: claim a job, run the engine under supervision, publish, until nothing can start or time is up.
 
 Owns the order of these steps. Admission is the limiter's, supervision the process manager's, the state
 `states.py`'s, and what an ending means `endings.py`'s.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from django.db import Error as DatabaseError
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.models import Reservation
@@ -34,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1.0
 """Between asking a child to end and killing it: a cancelled job's processes are gone within two seconds."""
+TURN_SECONDS = 3600.0
+"""A turn ends with the job that is running then; the next wake-up goes on. django-q2 limits how long one may take."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Claimed:
 
 
 def run_ready_jobs() -> int:
-    """Run waiting jobs one after the other until none can start now; returns how many were run."""
+    """Run waiting jobs one after the other until none can start now, or TURN_SECONDS have passed; returns how many."""
     return JobRunner().run_all()
 
 
@@ -68,15 +73,20 @@ class JobRunner:
         limiter: ConcurrentOperationLimiter | None = None,
         monitor: MemoryMonitor | None = None,
         engine: Sequence[str] = ENGINE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.manager = manager or ProcessResourceManager()
         self.limiter = limiter or ConcurrentOperationLimiter()
         self.monitor = monitor or process_monitor
         self.engine = engine
+        self._clock = clock
 
     def run_all(self) -> int:
-        done = 0
+        done, end = 0, self._clock() + TURN_SECONDS
         while self._may_work():
+            if self._clock() >= end:
+                self._pass_on()
+                break
             claimed = self.claim()
             if claimed is None:
                 break
@@ -112,7 +122,8 @@ class JobRunner:
         )
         if reservation is None:
             return None
-        self._pass_on(len(waiting))
+        if len(waiting) > 1:  # more may fit beside the job just claimed
+            self._pass_on()
         job = SeparationJob.objects.select_related("track").filter(pk=jobs[reservation.key].pk).first()
         if job is None:  # deleted at this very moment
             self.limiter.release(reservation.pk)
@@ -129,10 +140,13 @@ class JobRunner:
             lease_seconds=lease_seconds(),
         )
 
-    def _pass_on(self, waiting: int) -> None:
-        """More may fit beside the job just claimed: let another worker look."""
-        if waiting > 1 and not tasks.wake_is_pending():
-            tasks.send_wake()
+    def _pass_on(self) -> None:
+        """Let another worker look. If that cannot be said now, the reaper will."""
+        try:
+            if not tasks.wake_is_pending():
+                tasks.send_wake()
+        except DatabaseError:
+            logger.warning("no other worker was woken: the database did not answer", exc_info=True)
 
     # --- running
 

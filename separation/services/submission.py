@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models import Count
 
 from memory.limiter import ConcurrentOperationLimiter
 from memory.quantities import format_bytes
@@ -22,6 +23,7 @@ from separation.options import OptionError, SeparationOptions
 from separation.services.costs import estimated_bytes, estimated_seconds, process_limit
 from separation.services.durability import durable
 from separation.services.numbers import number, whole
+from separation.services.turns import take_turn
 from separation.usage import stored_bytes
 
 if TYPE_CHECKING:
@@ -89,10 +91,10 @@ def submit(
     """Queue a separation. The same owner's finished job for the same sound and options is returned instead
     (with `reused` True) unless `force`.
 
-    Raises `ServiceError`: model_unavailable, cannot_fit, throttled, quota_exceeded.
+    Raises `ServiceError`: model_unavailable, cannot_fit, file_missing, throttled, quota_exceeded.
     """
     fingerprint = fingerprint_of(track, options)
-    done = None if force else _finished_before(owner, fingerprint)
+    done = None if force else _finished_before(owner, fingerprint, len(options.output_stems))
     if done is not None:
         return _marked(done, reused=True)
     require_model(options.model)
@@ -100,6 +102,8 @@ def submit(
     if not needs.fits:
         raise ServiceError(ReasonCode.CANNOT_FIT, needs.message)
     with durable():
+        take_turn(owner)
+        _keep(track)
         _check_limits(owner, track)
         job = _insert(owner, track, options, fingerprint, needs, priority)
         ledger.note(owner, track)
@@ -126,22 +130,29 @@ def fingerprint_of(track: Track, options: SeparationOptions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _finished_before(owner: User, fingerprint: str) -> SeparationJob | None:
+def _finished_before(owner: User, fingerprint: str, stems: int) -> SeparationJob | None:
+    """The newest such job that still has all of its stems."""
     done = SeparationJob.objects.filter(owner=owner, fingerprint=fingerprint, state=JobState.SUCCEEDED)
-    return done.filter(stems__isnull=False).order_by("-created_at").first()
+    return done.annotate(kept=Count("stems")).filter(kept=stems).order_by("-created_at").first()
 
 
 def submit_again(job: SeparationJob) -> None:
-    """Check and count another go at an ended job. Its music counts again only if it was cancelled while it ran: what
-    failed has given its owner nothing, and what was still waiting has taken nothing.
+    """Check and count another go at an ended job, in a transaction that has the owner's turn.
 
-    Raises `ServiceError` (quota_exceeded).
+    Its music counts again only if it was cancelled while it ran: what failed has given its owner nothing, and what was
+    still waiting has taken nothing. Raises `ServiceError` (quota_exceeded).
     """
     _check_waiting(job.owner)
     _check_room(job.owner)
     if job.state == JobState.CANCELLED and job.attempt_number > job.attempts_before:
         _check_minutes(job.owner, job.track)
         ledger.note(job.owner, job.track)
+
+
+def _keep(track: Track) -> None:
+    """Until the transaction ends nobody deletes the track."""
+    if Track.objects.select_for_update(no_key=True).filter(pk=track.pk).values_list("pk").first() is None:
+        raise ServiceError(ReasonCode.FILE_MISSING)
 
 
 def _check_waiting(owner: User) -> None:

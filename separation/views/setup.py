@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 from separation import setup
 from separation.forms import SetupForm
 
-NOT_PAGES = (settings.STATIC_URL, "/api/", "/setup/", "/healthz", "/readyz", "/metrics")
+NOT_PAGES = (settings.STATIC_URL, "/api/", "/setup/", "/metrics")
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 

@@ -48,11 +48,22 @@ def test_the_same_again_gives_the_finished_job(api: Api, track: Track) -> None:
     first = api("POST", JOBS, {"track": str(track.pk), "model": "starter"}).json()
     job = SeparationJob.objects.get(pk=first["id"])
     SeparationJob.objects.update(state=JobState.SUCCEEDED, progress=1.0)
-    make_stem(job, "vocals", b"abcd")
+    for name in ("vocals", "drums", "bass", "other"):
+        make_stem(job, name, b"abcd")
     again = api("POST", JOBS, {"track": str(track.pk), "model": "starter"})
     assert (again.status_code, again.json()["id"], again.json()["reused"]) == (200, first["id"], True)
     forced = api("POST", JOBS, {"track": str(track.pk), "model": "starter", "force": True})
     assert (forced.status_code, forced.json()["reused"]) == (202, False)
+
+
+def test_a_finished_job_that_lacks_one_of_its_stems_is_not_given_instead(api: Api, track: Track) -> None:
+    wanted = {"track": str(track.pk), "model": "starter"}
+    first = api("POST", JOBS, wanted).json()
+    SeparationJob.objects.update(state=JobState.SUCCEEDED, progress=1.0)
+    for name in ("vocals", "drums", "bass"):
+        make_stem(SeparationJob.objects.get(), name, b"abcd")
+    again = api("POST", JOBS, wanted)
+    assert (again.status_code, again.json()["reused"]) == (202, False) and again.json()["id"] != first["id"]
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,21 @@ def place_and_time(job: SeparationJob) -> tuple[int, float | None]:
     return place.position, place.starts_in
 
 
+def clone(job: SeparationJob, **values: object) -> SeparationJob:
+    values = {"owner_id": job.owner_id, "queued_at": Now(), **values}
+    return SeparationJob(track_id=job.track_id, model=job.model, options=job.options, **values)
+
+
 def clones(job: SeparationJob, count: int) -> None:
-    rows = [
-        SeparationJob(owner_id=job.owner_id, track_id=job.track_id, model=job.model, options=job.options)
-        for _ in range(count)
-    ]
-    SeparationJob.objects.bulk_create(rows)
+    SeparationJob.objects.bulk_create(clone(job) for _ in range(count))
+
+
+def for_others(job: SeparationJob, count: int) -> list[SeparationJob]:
+    """A job like it of each of so many further people; who came first has waited for the shortest time."""
+    people = User.objects.bulk_create(User(username=f"person {n}") for n in range(count))
+    waited = [timezone.now() + timedelta(hours=1, minutes=-n) for n in range(count)]
+    rows = [clone(job, owner_id=who.pk, queued_at=at) for who, at in zip(people, waited, strict=True)]
+    return SeparationJob.objects.bulk_create(rows)
 
 
 def test_positions_follow_priority_then_age(make_job: MakeJob) -> None:
@@ -112,6 +121,29 @@ def test_someone_with_a_thousand_jobs_does_not_starve_someone_with_one(make_job:
     other = make_job(owner=User.objects.create_user("bob"))
     front = queue.front_of_queue()
     assert other.pk in {job.pk for job in front} and len(front) <= queue.FRONT + queue.OTHER_OWNERS
+
+
+def test_of_the_people_behind_the_front_those_are_looked_at_who_have_waited_longest(make_job: MakeJob) -> None:
+    job = make_job()
+    clones(job, queue.FRONT)
+    others = for_others(job, queue.OTHER_OWNERS + 5)
+    looked_at = [one.pk for one in queue.front_of_queue()[queue.FRONT :]]
+    assert looked_at == [one.pk for one in reversed(others[5:])]
+
+
+def test_of_a_person_behind_the_front_the_job_that_goes_first_is_looked_at(make_job: MakeJob) -> None:
+    job = make_job()
+    clones(job, queue.FRONT)
+    (other,) = for_others(job, 1)
+    clone(job, owner_id=other.owner_id, queued_at=timezone.now() + timedelta(hours=2)).save()
+    assert [one.pk for one in queue.front_of_queue()[queue.FRONT :]] == [other.pk]
+
+
+def test_the_front_is_found_by_two_questions_however_many_people_wait(make_job: MakeJob) -> None:
+    for_others(make_job(), 150)
+    with CaptureQueriesContext(connection) as questions:
+        assert len(queue.front_of_queue()) == queue.FRONT + queue.OTHER_OWNERS
+    assert len(questions) == 2
 
 
 def test_the_second_owner_is_served_before_the_first_ones_second_job(make_job: MakeJob, runner: JobRunner) -> None:

@@ -14,15 +14,17 @@ from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import OperationalError
-from django.db.models.signals import post_save
+from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from separation import states
+from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Stem, Track
-from separation.services import create_track, retry
+from separation.services import create_track, retention, retry, submit
 from separation.services.probing import Facts
 from separation.services.retention import clean_up
 from separation.services.running import JobRunner
+from separation.services.submission import parse_options
 
 from .conftest import MakeJob, MakeTrack, stored
 
@@ -80,6 +82,52 @@ def test_an_old_track_with_a_waiting_job_stays(make_job: MakeJob, settings) -> N
     make_job()
     Track.objects.update(created_at=LONG_AGO)
     assert clean_up().tracks == 0
+
+
+def test_a_track_stays_when_it_is_asked_for_while_others_are_deleted(
+    make_track: MakeTrack,
+    ready_models: None,
+    settings,  # type: ignore[no-untyped-def]
+) -> None:
+    settings.RETENTION_DAYS_TRACKS = 30
+    first, second = make_track(), make_track()
+    Track.objects.update(created_at=LONG_AGO)
+    Track.objects.filter(pk=second.pk).update(created_at=LONG_AGO + timedelta(days=1))
+
+    def ask(instance: Track, **_: object) -> None:
+        if instance.pk == first.pk:
+            submit(second.owner, second, parse_options({"model": "starter"}))
+
+    post_delete.connect(ask, sender=Track)
+    try:
+        assert clean_up().tracks == 1
+    finally:
+        post_delete.disconnect(ask, sender=Track)
+    assert SeparationJob.objects.get().track == second
+
+
+def test_a_track_that_is_deleted_while_it_is_asked_for_is_said_to_be_gone(
+    make_track: MakeTrack, ready_models: None
+) -> None:
+    track = make_track()
+    Track.objects.filter(pk=track.pk).delete()
+    with pytest.raises(ServiceError) as refusal:
+        submit(track.owner, track, parse_options({"model": "starter"}))
+    assert refusal.value.code == "file_missing"
+
+
+def test_old_stems_go_a_whole_job_at_a_time(
+    make_job: MakeJob,
+    runner: JobRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    settings,  # type: ignore[no-untyped-def]
+) -> None:
+    settings.RETENTION_DAYS_STEMS = 30
+    monkeypatch.setattr(retention, "BATCH", 1)
+    make_job(), make_job()
+    runner.run_all()
+    SeparationJob.objects.update(finished_at=LONG_AGO)
+    assert [clean_up().stems for _ in range(3)] == [4, 4, 0]
 
 
 def test_old_stems_go_and_their_job_stays_in_the_history(make_job: MakeJob, runner: JobRunner, settings) -> None:  # type: ignore[no-untyped-def]

@@ -1,20 +1,23 @@
 """From a queued job to its end, with a real child process under real supervision."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from threading import current_thread
 
 import psutil
 import pytest
+from django.db import OperationalError
+from django.db.models import Model
+from django.db.models.signals import pre_save
 from django_q.models import OrmQ
 
 from memory.limiter import ConcurrentOperationLimiter
-from memory.models import MemoryIncident, Reservation
+from memory.models import MemoryIncident, PeakObservation, Reservation
 from separation import states
 from separation.errors import ServiceError
-from separation.models import JobState, SeparationJob, Track
+from separation.models import JobState, PaceObservation, SeparationJob, Track
 from separation.services import cancel, costs, delete_job, disk, retry, stopping
-from separation.services.running import JobRunner
+from separation.services.running import TURN_SECONDS, JobRunner
 from separation.services.submission import parse_options
 
 from .conftest import STUB, MakeJob, in_background, staged, stored, wait_for
@@ -34,6 +37,27 @@ def others() -> Iterator[None]:
     OTHERS.update(psutil.Process().children(recursive=True))
     yield
     OTHERS.clear()
+
+
+Broken = Callable[[type[Model]], None]
+
+
+@pytest.fixture
+def broken() -> Iterator[Broken]:
+    """`broken(model)`: from then on the database fails whenever a row of it is inserted."""
+
+    def fail(**_: object) -> None:
+        raise OperationalError("disk I/O error")
+
+    models: list[type[Model]] = []
+
+    def begin(model: type[Model]) -> None:
+        models.append(model)
+        pre_save.connect(fail, sender=model, weak=False)
+
+    yield begin
+    for model in models:
+        pre_save.disconnect(fail, sender=model)
 
 
 def descendants() -> list[psutil.Process]:
@@ -74,6 +98,29 @@ def test_the_next_estimate_of_time_learns_from_the_run(make_job: MakeJob, runner
     job.refresh_from_db()
     options = parse_options(job.options)
     assert costs.estimated_seconds(options, 3600) < costs.guessed_seconds(options, 3600) / 2  # the stand-in is quick
+
+
+@pytest.mark.parametrize("note", [PaceObservation, PeakObservation])
+def test_a_separation_succeeds_though_nothing_can_be_learnt_from_it(
+    note: type[Model], make_job: MakeJob, runner: JobRunner, broken: Broken
+) -> None:
+    job = make_job()
+    Track.objects.update(duration_seconds=3600)
+    broken(note)
+    assert runner.run_all() == 1
+    job.refresh_from_db()
+    assert (job.state, job.stems.count(), note._default_manager.count()) == (JobState.SUCCEEDED, 4, 0)
+    assert_nothing_left()
+
+
+def test_a_job_fails_with_its_reason_though_no_incident_can_be_kept(
+    make_job: MakeJob, runner: JobRunner, broken: Broken
+) -> None:
+    job = make_job("kill")
+    broken(MemoryIncident)
+    runner.run_all()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == (JobState.FAILED, "engine_killed")
 
 
 def test_two_stems_give_the_stem_and_the_rest(make_job: MakeJob, runner: JobRunner) -> None:
@@ -226,6 +273,33 @@ def test_two_workers_never_run_the_same_job(make_job: MakeJob, runner: JobRunner
     for job in jobs:
         job.refresh_from_db()
         assert (job.state, job.attempt_number) == (JobState.SUCCEEDED, 1)
+    assert_nothing_left()
+
+
+class OtherWorkers:
+    """A clock by which each look takes half a turn, while other workers take every message."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        OrmQ.objects.all().delete()
+        self.now += TURN_SECONDS / 2
+        return self.now
+
+
+def test_a_worker_whose_time_is_up_begins_no_other_job_and_wakes_another(make_job: MakeJob) -> None:
+    make_job(), make_job()
+    assert JobRunner(engine=STUB, clock=OtherWorkers()).run_all() == 1
+    assert SeparationJob.objects.filter(state=JobState.QUEUED).count() == 1
+    assert OrmQ.objects.count() == 1
+
+
+def test_a_job_runs_though_no_other_worker_could_be_woken(make_job: MakeJob, runner: JobRunner, broken: Broken) -> None:
+    make_job(), make_job()
+    OrmQ.objects.all().delete()
+    broken(OrmQ)
+    assert runner.run_all() == 2
     assert_nothing_left()
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
+from separation.errors import ServiceError
 from separation.services import offline
 from separation.services.offline import separate_file
 from separation.services.submission import parse_options
@@ -83,6 +84,26 @@ def test_a_bad_file_is_named_with_its_reason_and_the_others_get_a_folder_each(
     assert "letter.mp3: No audio could be read" in shown.err and "There is no file" in shown.err
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert found == {f"{name}/{stem}.wav" for name in ("My song", "My song (2)") for stem in ("no_vocals", "vocals")}
+
+
+def test_a_folder_where_a_stem_is_to_be_is_named_before_anything_is_done(song: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocals.wav").mkdir()
+    (tmp_path / "bass.wav").write_text("an earlier one")
+    with pytest.raises(ServiceError, match=r"vocals\.wav cannot be written: it is a folder"):
+        separate_file(song, parse_options({"model": "htdemucs"}), tmp_path, engine=["/not/to/be/started"])
+    assert (tmp_path / "bass.wav").read_text() == "an earlier one"
+
+
+def test_stems_of_which_one_cannot_be_put_in_its_place_are_all_taken_back(song: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    def be_in_the_way(_phase: str, _fraction: float) -> None:
+        (folder / "vocals.wav").mkdir(exist_ok=True)
+
+    with pytest.raises(ServiceError) as refusal:
+        separate_file(song, parse_options({"model": "htdemucs"}), folder, on_progress=be_in_the_way)
+    assert refusal.value.code == "storage_failed"
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
 
 
 @pytest.mark.parametrize(

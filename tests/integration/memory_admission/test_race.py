@@ -56,6 +56,45 @@ assert limiter.expire() == 0
 """
 
 
+TWO_THIN = """
+import datetime, threading, time
+import django
+django.setup()
+from django.db import connection
+from django.db.models.signals import pre_delete
+from django.utils import timezone
+from memory.models import Host, UsageSample
+from memory.sampling import thin_history
+
+other = threading.Thread(target=lambda: (thin_history(), connection.close()), daemon=True)
+both_have_read = threading.Event()
+
+def blocked():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
+
+def meet(**_):
+    '''The first has read, and deletes once the second has read too or waits for it.'''
+    if threading.current_thread() is other:
+        both_have_read.set()
+    elif not other.ident:
+        other.start()
+        while not blocked() and not both_have_read.is_set():
+            time.sleep(0.01)
+
+Host.objects.create(name="h")
+old = timezone.now().replace(second=0, microsecond=0) - datetime.timedelta(hours=3)
+for second in range(6):
+    UsageSample.objects.create(host_id="h", subject="host", bytes=second, at=old + datetime.timedelta(seconds=second))
+pre_delete.connect(meet, sender=UsageSample)
+thin_history()
+other.join()
+left = list(UsageSample.objects.filter(host_id="h").values_list("resolution", "bytes"))
+assert left == [(60, 5)], left
+"""
+
+
 def environment(tmp_path: Path, database: str) -> dict[str, str]:
     return {
         **os.environ,
@@ -111,9 +150,18 @@ def test_six_processes_on_postgresql_never_oversubscribe(tmp_path: Path, postgre
     check(run_race(tmp_path, postgres))
 
 
+def run_on(database: str, tmp_path: Path, program: str) -> None:
+    env = environment(tmp_path, database)
+    subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "memory", "-v0"], env=env, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.postgres
 def test_history_and_the_live_picture_work_on_postgresql(tmp_path: Path, postgres: str) -> None:
-    env = environment(tmp_path, postgres)
-    subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "memory", "-v0"], env=env, check=True, timeout=60)
-    done = subprocess.run([sys.executable, "-c", EVERYTHING_ELSE], env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    run_on(postgres, tmp_path, EVERYTHING_ELSE)
+
+
+@pytest.mark.postgres
+def test_two_hosts_that_thin_the_history_at_once_leave_no_sample_twice(tmp_path: Path, postgres: str) -> None:
+    run_on(postgres, tmp_path, TWO_THIN)

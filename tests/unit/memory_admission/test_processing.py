@@ -84,3 +84,15 @@ def test_a_failure_keeps_what_was_there_and_leaves_nothing_else(tmp_path: Path) 
         MemoryEfficientProcessor(4).process_file(tmp_path / "in", tmp_path / "out", fail_on_second)
     assert (tmp_path / "out").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_two_that_write_one_file_at_the_same_time_both_succeed_and_the_last_one_stays(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"abcd")
+
+    def another_is_quicker(window: bytes) -> bytes:
+        assert MemoryEfficientProcessor(4).process_file(tmp_path / "in", tmp_path / "out", bytes.upper) == 4
+        return window
+
+    assert MemoryEfficientProcessor(4).process_file(tmp_path / "in", tmp_path / "out", another_is_quicker) == 4
+    assert (tmp_path / "out").read_bytes() == b"abcd"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

@@ -7,12 +7,13 @@ import os
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from memory.conf import MIB
-from memory.streaming import SourceTooLong, StreamingFileHandler
+from memory.streaming import StreamingFileHandler
 
 
 class Zeros:
@@ -144,16 +145,6 @@ def test_a_copy_never_overwrites(handler: StreamingFileHandler, tmp_path: Path) 
     assert (tmp_path / "b").read_bytes() == b"mine"
 
 
-def test_a_source_longer_than_allowed_leaves_no_copy(handler: StreamingFileHandler, tmp_path: Path) -> None:
-    with pytest.raises(SourceTooLong):
-        handler.copy(io.BytesIO(b"0123456789"), tmp_path / "b", limit=9)
-    assert not (tmp_path / "b").exists()
-
-
-def test_a_source_of_exactly_the_limit_is_copied(handler: StreamingFileHandler, tmp_path: Path) -> None:
-    assert handler.copy(io.BytesIO(b"0123456789"), tmp_path / "b", limit=10) == 10
-
-
 def test_a_copy_that_fails_half_way_leaves_nothing(handler: StreamingFileHandler, tmp_path: Path) -> None:
     with pytest.raises(ConnectionResetError):
         handler.copy(Broken(b"0123456789"), tmp_path / "b")
@@ -218,9 +209,8 @@ def test_publishing_flushes_the_bytes_before_the_name_and_the_name_before_it_ret
     assert steps == ["file", "rename", "folder"]
 
 
-def test_publishing_across_file_systems_copies_beside_and_renames(
-    handler: StreamingFileHandler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def every_folder_a_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     real_replace = Path.replace
 
     def replace(self: Path, target: Path) -> Path:
@@ -229,12 +219,34 @@ def test_publishing_across_file_systems_copies_beside_and_renames(
         return real_replace(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.usefixtures("every_folder_a_file_system")
+def test_publishing_across_file_systems_copies_beside_and_renames(
+    handler: StreamingFileHandler, tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere").mkdir()
     temp = tmp_path / "new.part"
     temp.write_bytes(b"new")
     handler.publish(temp, tmp_path / "elsewhere" / "final")
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["final"]
     assert not temp.exists()
+
+
+@pytest.mark.usefixtures("every_folder_a_file_system")
+def test_two_may_publish_one_file_across_file_systems_at_the_same_time(tmp_path: Path) -> None:
+    final, first, second = tmp_path / "elsewhere" / "final", tmp_path / "first", tmp_path / "second"
+    final.parent.mkdir()
+    first.write_bytes(b"first"), second.write_bytes(b"second")
+
+    class Interrupted(StreamingFileHandler):
+        def copy(self, *args: Any, **options: Any) -> int:
+            written = super().copy(*args, **options)
+            StreamingFileHandler().publish(second, final)
+            return written
+
+    Interrupted().publish(first, final)
+    assert final.read_bytes() == b"first" and list(final.parent.iterdir()) == [final]
 
 
 def age(path: Path, seconds: float) -> None:

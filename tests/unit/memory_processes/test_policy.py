@@ -6,16 +6,15 @@ from hypothesis import strategies as st
 
 from memory.policy import (
     GIB,
-    MIB,
     SHORTEST_LOOK,
     Action,
     TreeLimits,
-    data_wall,
     fill_rate,
     may_accept,
     next_look,
     tree_action,
 )
+from memory.quantities import MIB
 
 LIMITS = TreeLimits(1000 * MIB, warn_fraction=0.8, kill_fraction=1.1)
 
@@ -64,11 +63,6 @@ def test_far_from_the_limit_the_configured_interval_is_kept() -> None:
 
 def test_dear_looks_are_spaced_out() -> None:
     assert next_look(999 * MIB, 1000 * MIB, poll_seconds=0.1, rate=fill_rate(2), cost=0.01) == pytest.approx(0.04)
-
-
-def test_a_data_wall_leaves_room_above_the_limit_for_each_thread() -> None:
-    assert data_wall(GIB, 2) - data_wall(GIB, 1) == 40 * MIB
-    assert data_wall(GIB, 1) > 1.05 * GIB
 
 
 @pytest.mark.parametrize(
