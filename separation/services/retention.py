@@ -60,7 +60,18 @@ def delete_old_tracks() -> int:
     old = Track.objects.filter(created_at__lt=Now() - timedelta(days=days))
     busy = SeparationJob.objects.exclude(state__in=FINISHED).values("track_id")
     idle = old.exclude(pk__in=busy).order_by("created_at")
-    return sum(_delete_if_idle(key) for key in idle.values_list("pk", flat=True)[:BATCH])
+    return _each(idle, _delete_if_idle)
+
+
+def _each(rows: QuerySet[Track] | QuerySet[SeparationJob], delete: Callable[[UUID], int]) -> int:
+    """`delete` of each row by its key, a batch at a time, until nothing more is there or can go. Returns the sum."""
+    deleted = 0
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+        gone = sum(map(delete, keys))
+        deleted += gone
+        if len(keys) < BATCH or not gone:
+            break
+    return deleted
 
 
 def _delete_if_idle(key: UUID) -> bool:
@@ -81,7 +92,7 @@ def delete_old_stems() -> int:
         return 0
     old = SeparationJob.objects.filter(state=JobState.SUCCEEDED, finished_at__lt=Now() - timedelta(days=days))
     kept = old.filter(Exists(Stem.objects.filter(job=OuterRef("pk")))).order_by("finished_at")
-    return sum(Stem.objects.filter(job=key).delete()[0] for key in kept.values_list("pk", flat=True)[:BATCH])
+    return _each(kept, lambda job: Stem.objects.filter(job=job).delete()[0])
 
 
 def remove_orphans() -> Iterator[str]:
