@@ -11,6 +11,7 @@ bind = f"{in_address(settings.HOST)}:{settings.PORT}"
 workers = settings.WEB_PROCESSES
 threads = settings.WEB_THREADS
 worker_class = "stemsite.worker.PatientWorker"
+sendfile = False  # of static files: it waits without end for a client that takes nothing
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 timeout = 120
 graceful_timeout = 8
