@@ -35,8 +35,14 @@ class Command(BaseCommand):
         cluster = Cluster()
         stop_on(cluster, signal.SIGTERM, signal.SIGINT)
         cluster.start()
-        cluster.sentinel.join()
+        watchdog.stay_registered(partial(_has_ended, cluster))
         watchdog.unregister()
+
+
+def _has_ended(cluster: Cluster, within: float) -> bool:
+    """Waits for `within` seconds at most."""
+    cluster.sentinel.join(within)
+    return not cluster.sentinel.is_alive()
 
 
 def stop_on(cluster: Cluster, *signals: int) -> None:
