@@ -1,6 +1,6 @@
 """`python -m stemsite.run`: prepares an instance and becomes its process manager.
 
-Owns the order of a start: settings checked, port free, database migrated, static files collected, then
+Owns the order of a start: settings checked, DATA_DIR held, port free, database migrated, static files collected, then
 supervisord, which starts web, worker and reaper, restarts what dies and stops all of it on Ctrl-C, or when nobody
 takes its output any more.
 """
@@ -14,10 +14,12 @@ from pathlib import Path
 
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 
 from memory.walls import step_down
 from separation.parents import MANAGER
+from stemsite.instance import hold
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,13 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stemsite.settings")
     os.chdir(ROOT)
-    django.setup()
-    call_command("check", fail_level="ERROR")
+    require_settings()
     require_free_port(settings.HOST, int(settings.PORT))
     prepare()
     step_down()
     have_output_carried()
     become_process_manager()
+
+
+def require_settings() -> None:
+    """Exit with what is wrong with a setting, or who else is using DATA_DIR, and no traceback."""
+    try:
+        django.setup()
+        call_command("check", fail_level="ERROR")
+        hold(settings.DATA_DIR)
+    except (ImproperlyConfigured, CommandError) as error:
+        sys.exit(str(error))
 
 
 def prepare() -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.test import Client
 
 from stemsite.carrier import carry
+from stemsite.instance import hold
 from stemsite.logs import LineFormatter
 from stemsite.run import require_free_port
 
@@ -84,6 +85,17 @@ print(repr(options.get_signal()))
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == repr(means)
+
+
+def test_a_second_start_on_the_same_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    descriptor = hold(tmp_path)
+    command, env = [sys.executable, "-m", "stemsite.run"], {**os.environ, "DATA_DIR": str(tmp_path)}
+    env["DJANGO_SETTINGS_MODULE"] = "stemsite.settings"
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    os.close(descriptor)
+    said = [line for line in done.stderr.splitlines() if "in use" in line or "Traceback" in line]
+    assert (done.returncode, len(said)) == (1, 1)
+    assert said[0].startswith(f"DATA_DIR {tmp_path} is in use by process {os.getpid()}; ")
 
 
 def checked(data_dir: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
