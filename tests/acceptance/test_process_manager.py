@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -42,39 +43,45 @@ class Service(Instance):
         )
         os.close(theirs)
         self.processes.append(self.manager)
+        self.programs: list[psutil.Process] = []
         return self
 
     def __exit__(self, *raised: object) -> None:
         super().__exit__(*raised)
         self.terminal.close()
+        for program in self.programs:
+            with suppress(psutil.NoSuchProcess):
+                program.kill()
 
-    def programs(self) -> list[psutil.Process]:
-        """Once it is ready: every process but the process manager."""
+    def be_ready(self) -> None:
+        """Waits until it is, and notes every process but the process manager."""
         shown = b""
         while b"is ready" not in shown:
             shown += self.terminal.read(4096)
-        return family_of(self.manager)
+        self.programs = family_of(self.manager)
 
-    def workers_in_order(self) -> bool:
+    def is_gone(self) -> bool:
+        return gone(self.programs)
+
+    def has_unregistered(self) -> bool:
         return self.query("SELECT count(*) FROM separation_workercluster") == [(0,)]
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     with Service(tmp_path, PORT=str(free_port())) as running:
+        running.be_ready()
         yield running
 
 
 def test_a_terminal_that_is_closed_ends_all_of_it_in_order(service: Service) -> None:
-    programs = service.programs()
     service.terminal.close()
     assert service.manager.wait(timeout=60) == 0
-    wait_for(lambda: gone(programs), 10, "all of it to be gone")
-    assert service.workers_in_order()
+    wait_for(service.is_gone, 10, "all of it to be gone")
+    assert service.has_unregistered()
 
 
 def test_a_process_manager_that_is_killed_leaves_no_program_behind(service: Service) -> None:
-    programs = service.programs()
     service.manager.kill()
-    wait_for(lambda: gone(programs), 60, "all of it to be gone")
-    assert service.workers_in_order()
+    wait_for(service.is_gone, 60, "all of it to be gone")
+    assert service.has_unregistered()
