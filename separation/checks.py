@@ -31,36 +31,40 @@ class Range:
     most: float = math.inf
 
 
+HOUR = 3600
+DAY = 24 * HOUR
+CENTURY = 36_500
+"""Days. What reaches back past the year 1 is no date."""
+
 RANGES: Mapping[str, Range] = {
     "PORT": Range(1, most=65535),
     "WEB_PROCESSES": Range(1, "processes"),
     "WEB_THREADS": Range(1, "threads"),
     "MAX_UPLOAD_BYTES": Range(1, "bytes"),
     "MAX_DURATION_SECONDS": Range(1, "seconds", whole=False),
-    "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False),
-    "JOB_LEASE_SECONDS": Range(2, "seconds", whole=False),
-    "JOB_STALL_SECONDS": Range(1, "seconds", whole=False),
+    "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False, most=5 * DAY),
+    "JOB_LEASE_SECONDS": Range(2, "seconds", whole=False, most=DAY),
+    "JOB_STALL_SECONDS": Range(1, "seconds", whole=False, most=5 * DAY),
     "JOB_MAX_ATTEMPTS": Range(1, "attempts"),
-    "REAP_INTERVAL_SECONDS": Range(0.1, "seconds", whole=False),
+    "REAP_INTERVAL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
     "ENGINE_THREADS": Range(0, "threads"),
-    "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False),
-    "RETENTION_DAYS_STEMS": Range(0, "days", whole=False),
-    "RETENTION_HOURS_UPLOADS": Range(0.1, "hours", whole=False),
+    "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False, most=CENTURY),
+    "RETENTION_DAYS_STEMS": Range(0, "days", whole=False, most=CENTURY),
+    "RETENTION_HOURS_UPLOADS": Range(0.1, "hours", whole=False, most=24 * CENTURY),
     "QUOTA_BYTES_PER_USER": Range(0, "bytes"),
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
-    "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False),
-    "CLIENT_STALL_SECONDS": Range(0.1, "seconds", whole=False),
-    "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False),
+    "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
+    "CLIENT_STALL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
+    "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False, most=HOUR),
     "UPLOAD_MAX_UNFINISHED": Range(0, "uploads"),
     "UPLOAD_CREATIONS_PER_MINUTE": Range(0, "uploads"),
     "UPLOAD_BYTES_PER_DAY": Range(0, "bytes"),
     "JOB_CREATIONS_PER_MINUTE": Range(0, "jobs"),
-    "WEBHOOK_TIMEOUT_SECONDS": Range(0.1, "seconds", whole=False),
+    "WEBHOOK_TIMEOUT_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
     "WEBHOOK_MAX_ATTEMPTS": Range(1, "attempts"),
 }
 DEVICES = ("cpu", "cuda", "mps")
-DAY = 24 * 3600
 
 
 @register()
@@ -127,7 +131,7 @@ def check_numbers(**_: Any) -> Iterable[CheckMessage]:
 
 def _wrong(value: object, allowed: Range) -> str:
     kind = int if allowed.whole else (int, float)
-    is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, kind) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
     if is_number and allowed.least <= value <= allowed.most:  # type: ignore[operator]
         return ""
     what = ("a whole number" if allowed.whole else "a number") + (f" of {allowed.unit}" if allowed.unit else "")

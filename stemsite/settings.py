@@ -140,7 +140,7 @@ MEMORY_CHECK_INTERVAL = number("MEMORY_CHECK_INTERVAL", 10.0)
 PROCESS_POLL_INTERVAL_MS = number("PROCESS_POLL_INTERVAL_MS", 100)
 MEMORY_BUDGET_MB = number("MEMORY_BUDGET_MB", 0)  # for all operations of this host together; 0: worked out
 MEMORY_BACKFILL_SECONDS = number("MEMORY_BACKFILL_SECONDS", 60.0)  # then nothing overtakes a large job
-MEMORY_HISTORY_DAYS = number("MEMORY_HISTORY_DAYS", 30)
+MEMORY_HISTORY_DAYS = number("MEMORY_HISTORY_DAYS", 30)  # 0: kept
 HOST_NAME = env.str("HOST_NAME", default="").strip() or gethostname()
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 

@@ -64,6 +64,8 @@ def test_a_broker_setting_under_which_jobs_run_twice_or_never_is_named(change: d
         ("MAX_UPLOAD_BYTES", 1.5),
         ("ENGINE_THREADS", -1),
         ("PORT", 65536),
+        ("RETENTION_DAYS_TRACKS", 1_000_000),
+        ("RETENTION_HOURS_UPLOADS", 10**400),
     ],
 )
 def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, settings) -> None:  # type: ignore[no-untyped-def]
