@@ -11,16 +11,16 @@ import signal
 import sys
 from contextlib import suppress
 
+STDIN, STDOUT = 0, 1
 PIECE = 64 * 1024
 GONE = select.POLLHUP | select.POLLERR
 
 
 def main(manager: int) -> None:
-    source, target = sys.stdin.fileno(), sys.stdout.fileno()
-    if not carry(source, target):
+    if not carry(STDIN, STDOUT):
         if os.getppid() == manager:
             os.kill(manager, signal.SIGTERM)
-        drain(source)
+        drain(STDIN)
 
 
 def carry(source: int, target: int) -> bool:

@@ -70,7 +70,7 @@ def have_output_carried() -> None:
     command = [sys.executable, "-m", "stemsite.carrier", str(os.getpid())]
     carrier = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # it ends when all have
     assert carrier.stdin is not None
-    os.dup2(carrier.stdin.fileno(), sys.stdout.fileno())
+    os.dup2(carrier.stdin.fileno(), 1)
     carrier.stdin.close()
 
 
