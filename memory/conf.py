@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import gethostname
 from types import MappingProxyType
+from typing import TypeGuard
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -29,14 +30,15 @@ class Number:
     unit: str
     check: str
     whole: bool = True
+    maximum: float = math.inf
 
     def problem(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
         kind = "a whole number" if self.whole else "a number"
-        wanted = f"{kind} of {self.unit}, at least {self.minimum:g}"
-        if not _is_number(value) or (self.whole and not isinstance(value, int)):
-            return f"{self.name} is {value!r}; it must be {wanted}."
-        return None if value >= self.minimum else f"{self.name} is {value!r}; it must be {wanted}."  # type: ignore[operator]
+        most = f", at most {self.maximum:g}" if self.maximum < math.inf else ""
+        if _is_number(value, whole=self.whole) and self.minimum <= value <= self.maximum:
+            return None
+        return f"{self.name} is {value!r}; it must be {kind} of {self.unit}, at least {self.minimum:g}{most}."
 
 
 NUMBERS: Mapping[str, Number] = MappingProxyType(
@@ -48,11 +50,11 @@ NUMBERS: Mapping[str, Number] = MappingProxyType(
             Number("MAX_CONCURRENT_OPERATIONS", 3, 1, "operations", "E003"),
             Number("STREAMING_CHUNK_SIZE", 262_144, 512, "bytes", "E004"),
             Number("PROCESS_MEMORY_LIMIT_MB", 4096, 32, "MB", "E005"),
-            Number("MEMORY_CHECK_INTERVAL", 10, 0.1, "seconds", "E006", whole=False),
-            Number("PROCESS_POLL_INTERVAL_MS", 100, 10, "milliseconds", "E007"),
+            Number("MEMORY_CHECK_INTERVAL", 10, 0.1, "seconds", "E006", whole=False, maximum=60),
+            Number("PROCESS_POLL_INTERVAL_MS", 100, 10, "milliseconds", "E007", maximum=10_000),
             Number("MEMORY_BUDGET_MB", 0, 0, "MB", "E008"),
-            Number("MEMORY_BACKFILL_SECONDS", 60, 0, "seconds", "E009", whole=False),
-            Number("MEMORY_HISTORY_DAYS", 30, 1, "days", "E010"),
+            Number("MEMORY_BACKFILL_SECONDS", 60, 0, "seconds", "E009", whole=False, maximum=86_400),
+            Number("MEMORY_HISTORY_DAYS", 30, 0, "days", "E010", maximum=36_500),
         )
     }
 )
@@ -72,6 +74,7 @@ class MemorySettings:
     memory_budget: int | None
     backfill_seconds: float
     history_days: int
+    """0: kept."""
     host_name: str
     metrics_token: str
 
@@ -120,5 +123,7 @@ def _whole(name: str) -> int:
     return int(_value(name))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: object, *, whole: bool) -> TypeGuard[int | float]:
+    if isinstance(value, float):
+        return math.isfinite(value) and not whole
+    return isinstance(value, int) and not isinstance(value, bool)

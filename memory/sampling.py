@@ -116,11 +116,12 @@ def _resident(row: ServiceProcess) -> int | None:
 
 
 def thin_history(now: datetime | None = None) -> None:
-    """Reduce old samples to the most in each span, and delete what is past MEMORY_HISTORY_DAYS."""
+    """Reduce old samples to the most in each span, and delete what is past MEMORY_HISTORY_DAYS, unless that is 0."""
     now = now or datetime.now(UTC)
     for span, age in LEVELS:
         _thin(span, now - age)
-    _delete_old(now - timedelta(days=memory_settings().history_days))
+    if days := memory_settings().history_days:
+        _delete_old(now - timedelta(days=days))
     _delete_surplus_peaks()
 
 

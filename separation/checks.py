@@ -1,6 +1,7 @@
 """System checks: what would make jobs fail is said at start, with a stable id and what to do about it.
 
-E001 ffmpeg, E002 folders, E003 django-q2, E004 numbers, E005 the default model, E006 the device; W001 weights.
+E001 ffmpeg, E002 folders, E003 django-q2, E004 numbers, E005 the default model, E006 the device, E007 switches, E008
+the cache, E009 the storage, E010 the names it answers to; W001 weights.
 The memory settings have checks of their own (`memory.checks`).
 """
 
@@ -8,14 +9,17 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import FileSystemStorage, default_storage, storages
 
 from separation import catalog
 from separation.ffmpeg import FfmpegMissing, find_ffmpeg
@@ -31,36 +35,48 @@ class Range:
     most: float = math.inf
 
 
+HOUR = 3600
+DAY = 24 * HOUR
+CENTURY = 36_500
+"""Days. What reaches back past the year 1 is no date."""
+
 RANGES: Mapping[str, Range] = {
     "PORT": Range(1, most=65535),
     "WEB_PROCESSES": Range(1, "processes"),
     "WEB_THREADS": Range(1, "threads"),
     "MAX_UPLOAD_BYTES": Range(1, "bytes"),
     "MAX_DURATION_SECONDS": Range(1, "seconds", whole=False),
-    "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False),
-    "JOB_LEASE_SECONDS": Range(2, "seconds", whole=False),
-    "JOB_STALL_SECONDS": Range(1, "seconds", whole=False),
+    "JOB_TIMEOUT_SECONDS": Range(1, "seconds", whole=False, most=5 * DAY),
+    "JOB_LEASE_SECONDS": Range(2, "seconds", whole=False, most=DAY),
+    "JOB_STALL_SECONDS": Range(1, "seconds", whole=False, most=5 * DAY),
     "JOB_MAX_ATTEMPTS": Range(1, "attempts"),
-    "REAP_INTERVAL_SECONDS": Range(0.1, "seconds", whole=False),
+    "REAP_INTERVAL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
     "ENGINE_THREADS": Range(0, "threads"),
-    "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False),
-    "RETENTION_DAYS_STEMS": Range(0, "days", whole=False),
-    "RETENTION_HOURS_UPLOADS": Range(0.1, "hours", whole=False),
+    "RETENTION_DAYS_TRACKS": Range(0, "days", whole=False, most=CENTURY),
+    "RETENTION_DAYS_STEMS": Range(0, "days", whole=False, most=CENTURY),
+    "RETENTION_HOURS_UPLOADS": Range(0.1, "hours", whole=False, most=24 * CENTURY),
     "QUOTA_BYTES_PER_USER": Range(0, "bytes"),
     "QUOTA_MINUTES_PER_DAY": Range(0, "minutes", whole=False),
     "QUOTA_QUEUED_JOBS": Range(0, "jobs"),
-    "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False),
-    "CLIENT_STALL_SECONDS": Range(0.1, "seconds", whole=False),
-    "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False),
+    "UPLOAD_STALL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
+    "CLIENT_STALL_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
+    "UPLOAD_LOCK_WAIT_SECONDS": Range(0, "seconds", whole=False, most=HOUR),
     "UPLOAD_MAX_UNFINISHED": Range(0, "uploads"),
     "UPLOAD_CREATIONS_PER_MINUTE": Range(0, "uploads"),
     "UPLOAD_BYTES_PER_DAY": Range(0, "bytes"),
     "JOB_CREATIONS_PER_MINUTE": Range(0, "jobs"),
-    "WEBHOOK_TIMEOUT_SECONDS": Range(0.1, "seconds", whole=False),
+    "WEBHOOK_TIMEOUT_SECONDS": Range(0.1, "seconds", whole=False, most=HOUR),
     "WEBHOOK_MAX_ATTEMPTS": Range(1, "attempts"),
 }
-DEVICES = ("cpu", "cuda", "mps")
-DAY = 24 * 3600
+SWITCHES = ("DEBUG", "HTTPS", "UPLOAD_SYNC", "WEBHOOK_ALLOW_PRIVATE")
+DEVICE = re.compile(r"(cpu|cuda|mps)(:\d+)?")
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
+CACHE_PACKAGES = {
+    "django.core.cache.backends.redis.RedisCache": "redis",
+    "django.core.cache.backends.memcached.PyMemcacheCache": "pymemcache",
+    "django.core.cache.backends.memcached.PyLibMCCache": "pylibmc",
+}
+"""What Django imports only when the cache is used."""
 
 
 @register()
@@ -77,12 +93,19 @@ def check_ffmpeg(**_: Any) -> Iterable[CheckMessage]:
 def check_folders(**_: Any) -> Iterable[CheckMessage]:
     """E002: a folder that must be written to cannot be."""
     folders = {"STAGING_DIR": Path(settings.STAGING_DIR), "MODEL_DIR": Path(settings.MODEL_DIR)}
-    if isinstance(default_storage, FileSystemStorage):
+    if _keeps_files_here():
         folders["MEDIA_ROOT"] = Path(settings.MEDIA_ROOT)
     for name, folder in folders.items():
         if problem := _not_writable(folder):
             hint = "Give the user that runs Stemsite the right to write there, or choose another DATA_DIR."
             yield Error(f"{name} ({folder}) cannot be used: {problem}.", hint=hint, id="separation.E002")
+
+
+def _keeps_files_here() -> bool:
+    try:
+        return isinstance(default_storage, FileSystemStorage)
+    except (ImproperlyConfigured, TypeError):  # E009
+        return False
 
 
 def _not_writable(folder: Path) -> str:
@@ -127,7 +150,7 @@ def check_numbers(**_: Any) -> Iterable[CheckMessage]:
 
 def _wrong(value: object, allowed: Range) -> str:
     kind = int if allowed.whole else (int, float)
-    is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, kind) and not isinstance(value, bool) and value not in (math.inf, -math.inf)
     if is_number and allowed.least <= value <= allowed.most:  # type: ignore[operator]
         return ""
     what = ("a whole number" if allowed.whole else "a number") + (f" of {allowed.unit}" if allowed.unit else "")
@@ -150,5 +173,43 @@ def check_default_model(**_: Any) -> Iterable[CheckMessage]:
 def check_device(**_: Any) -> Iterable[CheckMessage]:
     """E006: a device that torch does not know."""
     name = str(settings.ENGINE_DEVICE)
-    if name.split(":")[0] not in DEVICES:
-        yield Error(f"ENGINE_DEVICE is {name!r}; it must be one of {', '.join(DEVICES)}.", id="separation.E006")
+    if not DEVICE.fullmatch(name):
+        wanted = "cpu, cuda or mps, or one of several by its number, such as cuda:1"
+        yield Error(f"ENGINE_DEVICE is {name!r}; it must be {wanted}.", id="separation.E006")
+
+
+@register()
+def check_switches(**_: Any) -> Iterable[CheckMessage]:
+    """E007: a setting that is neither on nor off."""
+    for name in SWITCHES:
+        if not isinstance(value := getattr(settings, name), bool):
+            yield Error(f"{name} is {value!r}; it must be on or off (or 1 or 0, true or false).", id="separation.E007")
+
+
+@register()
+def check_cache(**_: Any) -> Iterable[CheckMessage]:
+    """E008: a cache whose package is not installed would fail each time it is asked."""
+    package = CACHE_PACKAGES.get(settings.CACHES["default"]["BACKEND"])
+    if package and find_spec(package) is None:
+        hint = f"pip install {package}"
+        yield Error(
+            f"CACHE_URL needs the Python package {package}, which is not here.", hint=hint, id="separation.E008"
+        )
+
+
+@register()
+def check_storage(**_: Any) -> Iterable[CheckMessage]:
+    """E009: a storage that cannot be made. Its options are not shown: they may hold keys."""
+    try:
+        storages["default"]
+    except (ImproperlyConfigured, TypeError) as error:
+        yield Error(f"DEFAULT_STORAGE cannot be used: {error}", id="separation.E009")
+
+
+@register()
+def check_hosts(**_: Any) -> Iterable[CheckMessage]:
+    """E010: what no request's host can be."""
+    for name in settings.ALLOWED_HOSTS:
+        if not HOST.fullmatch(name):
+            wanted = "a host without scheme, port or path, such as music.example.org"
+            yield Error(f"ALLOWED_HOSTS holds {name!r}; it must be {wanted}.", id="separation.E010")

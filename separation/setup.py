@@ -1,8 +1,8 @@
 """The first account: when it is wanted, the one-time code that allows it, and its creation.
 
 Owns who may make the first account of an instance. Does not own the page (`views/setup.py`) nor the printing of
-the code (`manage.py setup_code`). The code is derived from SECRET_KEY, so every process and every host of an
-instance agrees on it and none has to store it; it opens nothing once there is a user.
+the code (`manage.py setup_code`). The code is derived from SECRET_KEY, so every process of an instance agrees on it,
+every host that is given the same key too, and none has to store it; it opens nothing once there is a user.
 """
 
 import base64

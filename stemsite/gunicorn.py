@@ -19,6 +19,13 @@ keepalive = 5
 loglevel = "warning"
 
 
+def on_starting(_arbiter: object) -> None:
+    """Called in the main process. The others end with it by themselves."""
+    from separation.parents import end_with_manager
+
+    end_with_manager()
+
+
 def post_worker_init(_worker: object) -> None:
     """Each web process says that it is there, and how much memory it holds; and speaks in problem documents."""
     from memory.registration import keep_registered

@@ -1,5 +1,7 @@
-"""What an instance keeps in DATA_DIR from its first start, folders and secret key; and its host in addresses."""
+"""What an instance keeps in DATA_DIR from its first start, folders and secret key, and that one start holds it; and
+its host in addresses."""
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -15,6 +17,26 @@ def prepare_folders(*folders: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImproperlyConfigured(f"DATA_DIR cannot be used: {folder}: {error.strerror}.") from error
+
+
+def hold(data_dir: Path) -> int:
+    """Keep every other start out of `data_dir` until this process ends, whatever it execs; the descriptor that does.
+
+    Raises ImproperlyConfigured while another process does. One that was killed holds nothing, whatever the file says.
+    """
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(descriptor, True)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 20).decode()
+        os.close(descriptor)
+        raise ImproperlyConfigured(
+            f"DATA_DIR {data_dir} is in use by process {holder}; stop that, or choose another with DATA_DIR=…."
+        ) from None
+    os.truncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
 
 
 def in_address(host: str) -> str:

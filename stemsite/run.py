@@ -1,7 +1,8 @@
 """`python -m stemsite.run`: prepares an instance and becomes its process manager.
 
-Owns the order of a start: settings checked, port free, database migrated, static files collected, then
-supervisord, which starts web, worker and reaper, restarts what dies and stops all of it on Ctrl-C.
+Owns the order of a start: settings checked, DATA_DIR held, port free, database migrated, static files collected, then
+supervisord, which starts web, worker and reaper, restarts what dies and stops all of it on Ctrl-C, or when nobody
+takes its output any more.
 """
 
 import errno
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 
 from memory.walls import step_down
+from separation.parents import MANAGER
+from stemsite.instance import hold
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,13 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stemsite.settings")
     os.chdir(ROOT)
-    django.setup()
-    call_command("check", fail_level="ERROR")
+    require_settings()
     require_free_port(settings.HOST, int(settings.PORT))
     prepare()
     step_down()
-    make_output_reopenable()
+    have_output_carried()
     become_process_manager()
+
+
+def require_settings() -> None:
+    """Exit with what is wrong with a setting, or who else is using DATA_DIR, and no traceback."""
+    try:
+        django.setup()
+        call_command("check", fail_level="ERROR")
+        hold(settings.DATA_DIR)
+    except (ImproperlyConfigured, CommandError) as error:
+        sys.exit(str(error))
 
 
 def prepare() -> None:
@@ -51,16 +64,14 @@ def require_free_port(host: str, port: int) -> None:
             sys.exit(f"Port {port} on {host} cannot be used: {why}. Choose another with PORT=….")
 
 
-def make_output_reopenable() -> None:
-    """supervisord opens /dev/fd/1 anew for each program. Where that cannot be (systemd's journal is a socket, a
-    container's pipe may be another user's), `cat` carries what they write, from a pipe of this process's own."""
-    try:
-        os.close(os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND))
-    except OSError:
-        carrier = subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True)  # it ends when all have
-        assert carrier.stdin is not None
-        os.dup2(carrier.stdin.fileno(), 1)
-        carrier.stdin.close()
+def have_output_carried() -> None:
+    """From here on stdout is a pipe. Unlike a terminal it never fails whoever writes there; and unlike systemd's
+    socket or the pipe of another user it can be opened anew, as supervisord opens /dev/fd/1 for each program."""
+    command = [sys.executable, "-m", "stemsite.carrier", str(os.getpid())]
+    carrier = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # it ends when all have
+    assert carrier.stdin is not None
+    os.dup2(carrier.stdin.fileno(), 1)
+    carrier.stdin.close()
 
 
 def become_process_manager() -> None:
@@ -69,9 +80,10 @@ def become_process_manager() -> None:
         DATA_DIR=str(settings.DATA_DIR),
         STEMSITE_PYTHON=sys.executable,
         STEMSITE_UID=str(os.getuid()),
+        **{MANAGER: str(os.getpid())},
         PYTHONUNBUFFERED="1",
     )
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(ROOT / "supervisord.conf")]
+    command = [sys.executable, "-m", "stemsite.manager", "-c", str(ROOT / "supervisord.conf")]
     os.execv(command[0], command)
 
 

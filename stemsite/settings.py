@@ -1,35 +1,17 @@
 """Settings of one Stemsite instance, read from the environment.
 
-Owns every knob and its production default. Owns no behaviour: `memory.checks` and `separation.checks`
+Owns every knob and its production default. Owns no behaviour: `values` reads, `memory.checks` and `separation.checks`
 say at start what is wrong with a value. The table in README.md lists the ones people change.
 """
 
-from contextlib import suppress
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-import environ
-
 from stemsite.instance import file_storage, instance_secret, prepare_folders
+from stemsite.values import cache, database, env, log_level, names, number, storage, switch
 
-env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def number(name: str, default: int | float) -> int | float | str:
-    """The variable as a number; a value that is none is kept as it stands, for the system checks to report.
-
-    They say too which numbers must be whole.
-    """
-    raw = env.str(name, default="").strip()
-    if not raw:
-        return default
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(raw)
-    return raw
-
 
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 MEDIA_ROOT = DATA_DIR / "media"
@@ -40,15 +22,15 @@ LOG_DIR = DATA_DIR / "logs"
 FILE_UPLOAD_TEMP_DIR = STAGING_DIR / "multipart"
 prepare_folders(DATA_DIR, MEDIA_ROOT, FILE_UPLOAD_TEMP_DIR, MODEL_DIR, DATA_DIR / "static")
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = switch("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or instance_secret(DATA_DIR)
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = number("PORT", 8000)
 WEB_PROCESSES = number("WEB_PROCESSES", 2)
 WEB_THREADS = number("WEB_THREADS", 32)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-HTTPS = env.bool("HTTPS", default=False)
+ALLOWED_HOSTS = names("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = names("CSRF_TRUSTED_ORIGINS", default=[])
+HTTPS = switch("HTTPS", False)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -103,7 +85,7 @@ TEMPLATES = [
 
 # --- database: SQLite in WAL mode unless DATABASE_URL says otherwise
 SQLITE: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "stemsite.sqlite3")}
-DATABASES = {"default": env.db_url("DATABASE_URL") if env.str("DATABASE_URL", default="") else SQLITE}
+DATABASES = {"default": database("DATABASE_URL", default=SQLITE)}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -115,13 +97,12 @@ else:
 DATABASES["default"]["CONN_MAX_AGE"] = 60  # closing SQLite's last connection costs a checkpoint: 10 ms a request
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILE_CACHE = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(DATA_DIR / "cache")}
-CACHES = {"default": env.cache_url("CACHE_URL") if env.str("CACHE_URL", default="") else FILE_CACHE}
+CACHES = {"default": cache("CACHE_URL", default=FILE_CACHE)}
 
 # --- files
+FILES = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
 STORAGES = {
-    "default": file_storage(
-        env.json("DEFAULT_STORAGE", default={"BACKEND": "django.core.files.storage.FileSystemStorage"})
-    ),
+    "default": file_storage(storage("DEFAULT_STORAGE", default=FILES)),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"
@@ -140,7 +121,7 @@ MEMORY_CHECK_INTERVAL = number("MEMORY_CHECK_INTERVAL", 10.0)
 PROCESS_POLL_INTERVAL_MS = number("PROCESS_POLL_INTERVAL_MS", 100)
 MEMORY_BUDGET_MB = number("MEMORY_BUDGET_MB", 0)  # for all operations of this host together; 0: worked out
 MEMORY_BACKFILL_SECONDS = number("MEMORY_BACKFILL_SECONDS", 60.0)  # then nothing overtakes a large job
-MEMORY_HISTORY_DAYS = number("MEMORY_HISTORY_DAYS", 30)
+MEMORY_HISTORY_DAYS = number("MEMORY_HISTORY_DAYS", 30)  # 0: kept
 HOST_NAME = env.str("HOST_NAME", default="").strip() or gethostname()
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
@@ -210,7 +191,7 @@ SILENCED_SYSTEM_CHECKS = (
 )  # these four need TLS; HTTPS=1 turns them on
 
 # --- uploads, API, webhooks
-UPLOAD_SYNC = env.bool("UPLOAD_SYNC", default=True)  # fsync before a PATCH is acknowledged
+UPLOAD_SYNC = switch("UPLOAD_SYNC", True)  # fsync before a PATCH is acknowledged
 UPLOAD_STALL_SECONDS = number("UPLOAD_STALL_SECONDS", 60.0)  # a client that delivers less than 64 KiB in it is cut off
 CLIENT_STALL_SECONDS = number("CLIENT_STALL_SECONDS", 30.0)  # for a request's head; to take something of an answer
 UPLOAD_LOCK_WAIT_SECONDS = number("UPLOAD_LOCK_WAIT_SECONDS", 10.0)
@@ -218,7 +199,7 @@ UPLOAD_MAX_UNFINISHED = number("UPLOAD_MAX_UNFINISHED", 1000)  # per user; 0: no
 UPLOAD_CREATIONS_PER_MINUTE = number("UPLOAD_CREATIONS_PER_MINUTE", 600)  # per user; 0: no limit
 UPLOAD_BYTES_PER_DAY = number("UPLOAD_BYTES_PER_DAY", 0)  # per user; 0: no limit
 JOB_CREATIONS_PER_MINUTE = number("JOB_CREATIONS_PER_MINUTE", 120)  # per user; 0: no limit
-WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", default=False)  # deliver to private addresses too
+WEBHOOK_ALLOW_PRIVATE = switch("WEBHOOK_ALLOW_PRIVATE", False)  # deliver to private addresses too
 WEBHOOK_TIMEOUT_SECONDS = number("WEBHOOK_TIMEOUT_SECONDS", 10.0)
 WEBHOOK_MAX_ATTEMPTS = number("WEBHOOK_MAX_ATTEMPTS", 8)
 REST_FRAMEWORK = {
@@ -251,7 +232,7 @@ LOGGING = {
     "formatters": {"line": {"()": "stemsite.logs.LineFormatter"}},
     "filters": {"without_probes": {"()": "stemsite.logs.WithoutProbes"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": log_level("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         "django.request": {"filters": ["without_probes"]},

@@ -12,9 +12,11 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import psutil
 from django.db import Error as DatabaseError
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django_q.conf import Conf
@@ -37,14 +39,33 @@ def register() -> None:
     """Write down that this process is the host's cluster."""
     WorkerCluster.objects.update_or_create(
         host=memory_settings().host_name,
-        defaults={
-            "pid": os.getpid(),
-            "create_time": started(os.getpid()) or 0.0,
-            "started_at": Now(),
-            "pinged_at": None,
-            "answered_at": None,
-        },
+        defaults={**_this_process(), "started_at": Now(), "pinged_at": None, "answered_at": None},
     )
+
+
+def stay_registered(is_over: Callable[[float], bool], every: float = PING_SECONDS) -> None:
+    """Write it down again whenever no cluster of the host is: another one has taken the row's place, and ended.
+
+    `is_over` waits for so many seconds at most, and says whether this process need not stay.
+    """
+    while not is_over(every):
+        try:
+            _register_if_unknown()
+        except DatabaseError:
+            logger.warning("the worker cluster could not be registered", exc_info=True)
+        finally:
+            connection.close()
+
+
+def _register_if_unknown() -> None:
+    """No transaction: a signal that stops the cluster waits in here for workers that have something to write."""
+    host = memory_settings().host_name
+    if not WorkerCluster.objects.filter(host=host).exists():
+        WorkerCluster.objects.create(host=host, **_this_process())
+
+
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "create_time": started(os.getpid()) or 0.0}
 
 
 def unregister() -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -42,7 +42,7 @@ class Instance:
         }
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Instance:
+    def __enter__(self) -> Self:
         if "DATABASE_URL" in self.environment:
             self.manage("migrate", "--verbosity=0")
         else:

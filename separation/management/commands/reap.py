@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from separation.parents import end_with_manager
 from separation.services.housekeeping import Housekeeper, default_chores
 
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         if options["once"]:
             keeper.once()
             return
+        end_with_manager()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, keeper.stop)
         keeper.run()

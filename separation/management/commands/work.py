@@ -7,10 +7,8 @@ outlives it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 from functools import partial
 from types import FrameType
@@ -21,15 +19,15 @@ from django.db import connections
 from django_q.cluster import Cluster
 
 from memory.walls import step_down
+from separation.parents import end_with, end_with_manager
 from separation.services import stopping, watchdog
-
-PR_SET_PDEATHSIG = 1
 
 
 class Command(BaseCommand):
     help = "Runs this host's worker cluster until it is told to stop."
 
     def handle(self, *_: Any, **__: Any) -> None:
+        end_with_manager()
         step_down()
         watchdog.register()
         connections.close_all()  # what is forked must not share a connection
@@ -37,8 +35,14 @@ class Command(BaseCommand):
         cluster = Cluster()
         stop_on(cluster, signal.SIGTERM, signal.SIGINT)
         cluster.start()
-        cluster.sentinel.join()
+        watchdog.stay_registered(partial(_has_ended, cluster))
         watchdog.unregister()
+
+
+def _has_ended(cluster: Cluster, within: float) -> bool:
+    """Waits for `within` seconds at most."""
+    cluster.sentinel.join(within)
+    return not cluster.sentinel.is_alive()
 
 
 def stop_on(cluster: Cluster, *signals: int) -> None:
@@ -72,10 +76,5 @@ def _heed_sigterm(main: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """In each forked process: be killed when the process that forked it dies (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    """In each forked process: be killed when the process that forked it dies."""
+    end_with(os.getppid(), signal.SIGKILL)

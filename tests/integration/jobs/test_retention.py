@@ -18,6 +18,7 @@ from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from separation import states
+from separation.checks import RANGES
 from separation.errors import ServiceError
 from separation.models import JobState, SeparationJob, Stem, Track
 from separation.services import create_track, retention, retry, submit
@@ -75,6 +76,14 @@ def test_half_a_day_is_not_for_ever(make_track: MakeTrack, settings) -> None:  #
     assert clean_up().tracks == 0
     Track.objects.update(created_at=timezone.now() - timedelta(hours=13))
     assert clean_up().tracks == 1
+
+
+def test_the_longest_retention_that_may_be_set_keeps_all(make_track: MakeTrack, settings) -> None:  # type: ignore[no-untyped-def]
+    for name in ("RETENTION_DAYS_TRACKS", "RETENTION_DAYS_STEMS"):
+        setattr(settings, name, RANGES[name].most)
+    make_track()
+    Track.objects.update(created_at=LONG_AGO)
+    assert clean_up().tracks == 0
 
 
 def test_an_old_track_with_a_waiting_job_stays(make_job: MakeJob, settings) -> None:  # type: ignore[no-untyped-def]

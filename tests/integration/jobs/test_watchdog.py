@@ -123,6 +123,21 @@ def silent_for(seconds: float, **options: float) -> None:
     looks(dog, clock, 0, 40, 80, seconds)
 
 
+def test_a_cluster_whose_row_is_gone_writes_it_anew() -> None:
+    watchdog.register()
+    WorkerCluster.objects.all().delete()
+    over = iter([False, True])
+    watchdog.stay_registered(lambda _: next(over))
+    assert process_of(WorkerCluster.objects.get()) is not None
+    assert live_clusters().exists()
+
+
+def test_a_cluster_leaves_the_row_of_another_alone(idle: WorkerCluster, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.HOST_NAME, over = "here", iter([False, True])
+    watchdog.stay_registered(lambda _: next(over))
+    assert WorkerCluster.objects.get().pid == idle.pid
+
+
 def test_a_ping_waits_in_the_queue_of_its_host() -> None:
     tasks.send_ping("here")
     assert OrmQ.objects.get().key == f"{Conf.CLUSTER_NAME}@here"

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from django.core.checks import run_checks
 import stemsite.settings
 from memory.conf import NUMBERS
 from separation import catalog
-from separation.checks import RANGES, django_q_problems
+from separation.checks import RANGES, SWITCHES, check_cache, check_storage, django_q_problems
 from separation.ffmpeg import OVERRIDE
 
 
@@ -64,6 +65,8 @@ def test_a_broker_setting_under_which_jobs_run_twice_or_never_is_named(change: d
         ("MAX_UPLOAD_BYTES", 1.5),
         ("ENGINE_THREADS", -1),
         ("PORT", 65536),
+        ("RETENTION_DAYS_TRACKS", 1_000_000),
+        ("RETENTION_HOURS_UPLOADS", 10**400),
     ],
 )
 def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, settings) -> None:  # type: ignore[no-untyped-def]
@@ -71,12 +74,54 @@ def test_a_setting_that_is_no_such_number_is_an_error(name: str, value: object, 
     assert ids() == {"separation.E004"}
 
 
-def test_every_number_among_the_settings_is_checked() -> None:
+@pytest.mark.parametrize(("reader", "checked"), [("number", {*RANGES, *NUMBERS}), ("switch", set(SWITCHES))])
+def test_every_number_and_switch_among_the_settings_is_checked(reader: str, checked: set[str]) -> None:
     calls = (node for node in ast.walk(ast.parse(inspect.getsource(stemsite.settings))) if isinstance(node, ast.Call))
     read = {
-        ast.literal_eval(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == "number"
+        ast.literal_eval(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == reader
     }
-    assert read == {*RANGES, *NUMBERS}
+    assert read == checked
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_that_is_neither_on_nor_off_is_an_error(settings, name: str) -> None:  # type: ignore[no-untyped-def]
+    setattr(settings, name, "maybe")
+    assert ids() == {"separation.E007"}
+
+
+def test_a_cache_whose_package_is_missing_is_an_error_that_names_it(settings) -> None:  # type: ignore[no-untyped-def]
+    if find_spec("redis") is not None:
+        pytest.skip("redis is installed")
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://c"}}
+    assert [(error.id, error.hint) for error in check_cache()] == [("separation.E008", "pip install redis")]
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {"BACKEND": "nowhere.Storage"},
+        {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"bucket": "secret"}},
+    ],
+)
+def test_a_storage_that_cannot_be_made_is_an_error_without_its_options(settings, storage: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+    settings.STORAGES = {**settings.STORAGES, "default": storage}
+    (error,) = check_storage()
+    assert (error.id, "secret" in error.msg) == ("separation.E009", False)
+    assert ids() == {"separation.E009"}
+
+
+@pytest.mark.parametrize(
+    "name", ["http://music.example.org", "music.example.org:8000", "music.example.org/", "a b", "::1", ""]
+)
+def test_a_name_that_no_request_can_have_is_an_error(settings, name: str) -> None:  # type: ignore[no-untyped-def]
+    settings.ALLOWED_HOSTS = ["localhost", name]
+    assert ids() == {"separation.E010"}
+
+
+@pytest.mark.parametrize("name", ["*", ".example.org", "music.example.org", "10.0.0.1", "[::1]", "my_host", "stems"])
+def test_a_name_that_requests_can_have_is_none(settings, name: str) -> None:  # type: ignore[no-untyped-def]
+    settings.ALLOWED_HOSTS = [name]
+    assert ids() == set()
 
 
 def test_an_unknown_default_model_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]
@@ -89,7 +134,7 @@ def test_weights_that_are_not_here_are_a_warning(settings, tmp_path: Path) -> No
     assert "separation.W001" in {message.id for message in run_checks()}
 
 
-@pytest.mark.parametrize("device", ["abacus", "auto"])
+@pytest.mark.parametrize("device", ["abacus", "auto", "cuda:x", "cuda:", "cuda:1:2", ""])
 def test_an_unknown_device_is_an_error(settings, device: str) -> None:  # type: ignore[no-untyped-def]
     settings.ENGINE_DEVICE = device
     assert ids() == {"separation.E006"}

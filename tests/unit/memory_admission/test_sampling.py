@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from memory import sampling
-from memory.conf import MIB, memory_settings
+from memory.conf import MIB, NUMBERS, memory_settings
 from memory.models import Host, IncidentKind, MemoryIncident, PeakObservation, ServiceProcess, UsageSample
 from memory.probes.tree import started
 from memory.registration import Registration, keep_registered
@@ -167,6 +167,14 @@ def test_history_older_than_the_setting_is_deleted(host: Host, settings: Setting
     thin_history()
     assert not UsageSample.objects.exists()
     assert MemoryIncident.objects.get() == recent
+
+
+@pytest.mark.parametrize("days", [0, NUMBERS["MEMORY_HISTORY_DAYS"].maximum])
+def test_all_history_is_kept_for_no_days_and_for_the_most(host: Host, settings: Settings, days: float) -> None:
+    settings.MEMORY_HISTORY_DAYS = int(days)
+    MemoryIncident.objects.create(host=host, kind="killed", at=timezone.now() - timedelta(days=10_000))
+    thin_history()
+    assert MemoryIncident.objects.exists()
 
 
 def test_the_latest_peaks_of_each_kind_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """A wrong setting is an error with an id, never a silent default."""
 
+import math
+
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +28,13 @@ def test_the_checks_run_with_djangos() -> None:
 def test_a_value_that_is_no_such_number_is_an_error_of_its_own(settings: Settings, name: str, value: object) -> None:
     setattr(settings, name, value)
     assert ids() == [f"memory.{NUMBERS[name].check}"]
+
+
+@pytest.mark.parametrize("name", [name for name, number in NUMBERS.items() if number.maximum < math.inf])
+def test_a_value_past_the_largest_is_an_error_that_says_which_that_is(settings: Settings, name: str) -> None:
+    setattr(settings, name, int(NUMBERS[name].maximum) + 1)
+    assert ids() == [f"memory.{NUMBERS[name].check}"]
+    assert check_settings()[0].msg.endswith(f", at most {NUMBERS[name].maximum:g}.")
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from stemsite.carrier import carry
+from stemsite.instance import hold
 from stemsite.logs import LineFormatter
 from stemsite.run import require_free_port
 
@@ -29,27 +32,70 @@ def test_a_free_port_is_accepted() -> None:
     require_free_port("127.0.0.1", port)
 
 
-REOPENS = """
-import os
-from stemsite.run import make_output_reopenable
-before = os.fstat(1).st_ino
-make_output_reopenable()
+CARRIED = """
+import os, signal
+from stemsite.run import have_output_carried
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+have_output_carried()
 with open("/dev/fd/1", "ab") as again:
-    again.write(b"same" if os.fstat(1).st_ino == before else b"carried")
+    again.write(b"carried")
 """
 
 
 def test_output_to_a_socket_as_systemd_has_it_can_be_opened_again_and_arrives() -> None:
     ours, theirs = socket.socketpair()
-    subprocess.run([sys.executable, "-c", REOPENS], cwd=ROOT, stdout=theirs, check=True)
+    ours.shutdown(socket.SHUT_WR)
+    subprocess.run([sys.executable, "-c", CARRIED], cwd=ROOT, stdout=theirs, check=True)
     theirs.close()
     with ours, ours.makefile("rb") as arriving:
         assert arriving.read() == b"carried"
 
 
-def test_output_that_can_be_opened_again_is_left_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", REOPENS], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    assert done.stdout == b"same"
+def test_output_that_nobody_takes_any_more_ends_the_start_and_fails_nobody() -> None:
+    script = CARRIED + "assert signal.sigwait({signal.SIGTERM})\nos.write(1, b'more' * 100_000)\n"
+    read, write = os.pipe()
+    os.close(read)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=write, check=True, timeout=60)
+    os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_output_that_finds_a_full_disk_is_dropped() -> None:
+    (read, write), full = os.pipe(), os.open("/dev/full", os.O_WRONLY)
+    os.write(write, b"a line")
+    os.close(write)
+    assert carry(read, full)
+    os.close(read)
+    os.close(full)
+
+
+@pytest.mark.parametrize(("before", "means"), [("SIG_DFL", signal.SIGTERM), ("SIG_IGN", None)])
+def test_a_hangup_is_an_end_for_the_process_manager_and_nothing_under_nohup(
+    before: str, means: signal.Signals | None
+) -> None:
+    script = f"""
+import signal
+from stemsite.manager import Options
+signal.signal(signal.SIGHUP, signal.{before})
+options = Options()
+options.setsignals()
+signal.raise_signal(signal.SIGHUP)
+print(repr(options.get_signal()))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == repr(means)
+
+
+def test_a_second_start_on_the_same_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    descriptor = hold(tmp_path)
+    command, env = [sys.executable, "-m", "stemsite.run"], {**os.environ, "DATA_DIR": str(tmp_path)}
+    env["DJANGO_SETTINGS_MODULE"] = "stemsite.settings"
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    os.close(descriptor)
+    said = [line for line in done.stderr.splitlines() if "in use" in line or "Traceback" in line]
+    assert (done.returncode, len(said)) == (1, 1)
+    assert said[0].startswith(f"DATA_DIR {tmp_path} is in use by process {os.getpid()}; ")
 
 
 def checked(data_dir: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
