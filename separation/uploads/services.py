@@ -243,7 +243,7 @@ class _Append:
                 limit=announced,
                 on_chunk=self._on_chunk,
                 sync=False,
-                early=settings.UPLOAD_SYNC,
+                early=bool(settings.UPLOAD_SYNC),
             )
         except OSError as error:
             self._forget()
