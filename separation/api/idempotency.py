@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -33,8 +34,18 @@ def fingerprint(request: HttpRequest, body: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def once(request: HttpRequest, user: User, body: Any, action: Callable[[], Response]) -> Response:
-    """`action`'s response, or the one it gave before under the request's key. Without a key simply `action()`."""
+def once(
+    request: HttpRequest,
+    user: User,
+    body: Any,
+    action: Callable[[], Response],
+    *,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Response:
+    """`action`'s response, or the one it gave before under the request's key. Without a key simply `action()`.
+
+    `within` may be a transaction: what was done and that it was done are then kept together, or neither is.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return action()
@@ -43,11 +54,12 @@ def once(request: HttpRequest, user: User, body: Any, action: Callable[[], Respo
     if not mine:
         return _replay(record)
     try:
-        response = action()
+        with within():
+            response = action()
+            _keep(record, response)
     except BaseException:
         record.delete()
         raise
-    _keep(record, response)
     return response
 
 

@@ -148,7 +148,7 @@ class JobList(ApiView):
         """Ask for a separation. `Location` is where to follow it."""
         refuse_when_busy("separate")
         body = self.body()
-        return once(request._request, self.user, body, lambda: submit_one(self, body))
+        return once(request._request, self.user, body, lambda: submit_one(self, body), within=durable)
 
 
 class JobBatch(ApiView):

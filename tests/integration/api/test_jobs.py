@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from memory.monitor import MemoryMonitor, process_monitor
 from separation import ledger, services
+from separation.api import idempotency
 from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Submission, Track
@@ -325,6 +326,15 @@ def test_a_request_sent_twice_under_one_key_is_carried_out_once(api: Api, track:
     second = api("POST", JOBS, body, Idempotency_Key="k1")
     assert (second.status_code, second.json(), second["Location"]) == (202, first.json(), first["Location"])
     assert second["Idempotent-Replayed"] == "true"
+    assert SeparationJob.objects.count() == 1
+
+
+def test_no_job_is_made_whose_answer_cannot_be_kept(api: Api, track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    body, errors = {"track": str(track.pk)}, iter([OperationalError("database is locked")])
+    with monkeypatch.context() as patch:
+        patch.setattr(idempotency, "_keep", failing(idempotency._keep, errors))
+        assert api("POST", JOBS, body, Idempotency_Key="k1").status_code == 503
+    assert api("POST", JOBS, body, Idempotency_Key="k1").status_code == 202
     assert SeparationJob.objects.count() == 1
 
 
