@@ -63,27 +63,32 @@ class Client:
         """Sends a file by tus; the id of the track it became."""
         size = path.stat().st_size
         name = b64encode(path.name.encode("utf-8", "surrogateescape")).decode()
-        headers = {"Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
-        location = self._tus("POST", "/api/v1/uploads/", headers).headers["Location"]
+        metadata = {"Upload-Length": str(size), "Upload-Metadata": f"filename {name}"}
+        headers = {**metadata, "Idempotency-Key": str(uuid4())}
+        made = self._patiently(lambda: self._tus("POST", "/api/v1/uploads/", headers), "no upload could be begun")
         with path.open("rb") as file:
-            return self._send_all(location, file, size, on_progress)
+            return self._send_all(made.headers["Location"], file, size, on_progress)
 
     def _send_all(self, location: str, file: IO[bytes], size: int, on_progress: Progress) -> str:
-        offset = 0
-        for pause in self._patience():
+        """Patient anew whenever something has arrived."""
+        offset, patience = 0, self._patience()
+        while True:
+            begun = offset
             try:
-                while True:
-                    answer = self._send_piece(location, file, offset)
-                    moved, offset = offset, int(answer.headers["Upload-Offset"])
-                    on_progress(offset / size)
-                    if track := answer.headers.get("Stemsite-Track"):
-                        return str(track)
-                    if moved == offset:
-                        raise ConnectionError("the upload is complete, but no track yet")
+                answer = self._send_piece(location, file, offset)
+                offset = int(answer.headers["Upload-Offset"])
+                on_progress(offset / size)
+                if track := answer.headers.get("Stemsite-Track"):
+                    return str(track)
+                if offset == begun:
+                    raise ConnectionError("the upload is complete, but no track yet")
             except (OSError, HTTPException, StemsiteError) as error:
+                if (pause := next(patience, None)) is None:
+                    raise TimeoutError("the upload could not be finished") from error
                 self._pause_or_raise(error, pause)
-                offset = self._offset(location, offset)
-        raise TimeoutError("the upload could not be finished")
+                offset = self._offset(location, begun)
+            if offset > begun:
+                patience = self._patience()
 
     def _send_piece(self, location: str, file: IO[bytes], offset: int) -> HTTPResponse:
         file.seek(offset)

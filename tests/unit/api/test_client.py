@@ -104,3 +104,19 @@ def test_a_file_that_was_refused_is_told_though_that_answer_was_lost(song: Path)
 
 def test_a_track_is_known_though_that_answer_was_lost(song: Path) -> None:
     assert with_the_answer_lost(Answered(Upload_Offset="4", Stemsite_Track="7")).upload(song) == "7"
+
+
+def test_an_upload_is_patient_anew_once_something_has_arrived(song: Path) -> None:
+    song.write_bytes(b"abcdefghijkl")
+    answers: list[Answered | Exception] = [LINE_CUT, Answered(Location="/uploads/1/")]
+    for arrived in ("3", "6", "9"):
+        answers += [LINE_CUT, Answered(Upload_Offset=arrived)]
+    client = Scripted(*answers, Answered(Upload_Offset="12", Stemsite_Track="7"))
+    assert client.upload(song) == "7"
+    assert client.asked[0][1]["Idempotency-Key"] == client.asked[1][1]["Idempotency-Key"]
+
+
+def test_an_upload_ends_when_nothing_arrives(song: Path) -> None:
+    cut = [LINE_CUT, Answered(Upload_Offset="0")]
+    with pytest.raises(TimeoutError):
+        Scripted(Answered(Location="/uploads/1/"), *cut, *cut, LINE_CUT).upload(song)
