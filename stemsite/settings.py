@@ -193,7 +193,10 @@ SILENCED_SYSTEM_CHECKS = (
 # --- uploads, API, webhooks
 UPLOAD_SYNC = switch("UPLOAD_SYNC", True)  # fsync before a PATCH is acknowledged
 UPLOAD_STALL_SECONDS = number("UPLOAD_STALL_SECONDS", 60.0)  # a client that delivers less than 64 KiB in it is cut off
-CLIENT_STALL_SECONDS = number("CLIENT_STALL_SECONDS", 30.0)  # for a request's head; to take something of an answer
+REQUEST_HEAD_SECONDS = number(
+    "REQUEST_HEAD_SECONDS", 30.0
+)  # a client that has not sent a request's head in it is let go
+ANSWER_STALL_SECONDS = number("ANSWER_STALL_SECONDS", 300.0)  # and one that takes nothing of an answer in it
 UPLOAD_LOCK_WAIT_SECONDS = number("UPLOAD_LOCK_WAIT_SECONDS", 10.0)
 UPLOAD_MAX_UNFINISHED = number("UPLOAD_MAX_UNFINISHED", 1000)  # per user; 0: no limit
 UPLOAD_CREATIONS_PER_MINUTE = number("UPLOAD_CREATIONS_PER_MINUTE", 600)  # per user; 0: no limit

@@ -24,17 +24,17 @@ CLOSED = object()
 
 
 class PatientWorker(ThreadWorker):
-    """Gives a client CLIENT_STALL_SECONDS for the head of a request, and as long to take something of an answer."""
+    """Gives a client REQUEST_HEAD_SECONDS for the head of a request, ANSWER_STALL_SECONDS to take some of an answer."""
 
     def init_process(self) -> None:
-        self._stall = float(settings.CLIENT_STALL_SECONDS)
+        self._patience = float(settings.REQUEST_HEAD_SECONDS)
         self._heads: dict[int, tuple[socket.socket, float]] = {}  # by the thread that waits for one
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
         """In a thread: one request of a connection, from its first byte on; and its end, if it is the last one."""
-        bound_sending(conn.sock, self._stall)
-        self._heads[threading.get_ident()] = (conn.sock, time.monotonic() + self._stall)
+        bound_sending(conn.sock, float(settings.ANSWER_STALL_SECONDS))
+        self._heads[threading.get_ident()] = (conn.sock, time.monotonic() + self._patience)
         try:
             kept = super().handle(conn)
         finally:
@@ -70,9 +70,10 @@ class PatientWorker(ThreadWorker):
 
 
 def bound_sending(client: socket.socket, seconds: float) -> None:
-    """Let a wait for `client` to take more raise BlockingIOError after so many seconds; what it takes renews them.
+    """Let a wait for `client` to take more raise BlockingIOError after so many seconds.
 
-    The kernel's own limit: one set with `settimeout` would be for a whole piece, and for receiving too.
+    The kernel's own limit: one set with `settimeout` would be for a whole piece, and for receiving too. It wakes a
+    sender only when a third of megabytes of buffers has been taken: at 20 KB/s that is a minute, so the limit is long.
     """
     whole = int(seconds)
     value = struct.pack("ll", whole, int((seconds - whole) * 1_000_000))

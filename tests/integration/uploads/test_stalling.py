@@ -17,7 +17,7 @@ LARGE_FILE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    server = LiveServer(tmp_path_factory.mktemp("live"), CLIENT_STALL_SECONDS="0.5")
+    server = LiveServer(tmp_path_factory.mktemp("live"), REQUEST_HEAD_SECONDS="0.5", ANSWER_STALL_SECONDS="0.5")
     server.prepare(pages=True)
     server.start()
     yield server
