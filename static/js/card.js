@@ -8,7 +8,7 @@ import { about, bytes, clock } from "./wording.js";
 
 const CUT_OFF = "The connection was lost. Going on as soon as it is back…";
 const BUSY = "The server cannot take it just now. Going on as soon as it can…";
-const ELSEWHERE = "This file is being uploaded in another tab.";
+const ELSEWHERE = "This file is being uploaded in another tab. Separate it there.";
 const AGAIN_SECONDS = 30; // after tries that all failed, until the next by itself
 const newest = new WeakMap(); // place of an estimate -> the question that it answers
 let count = 0;
@@ -128,10 +128,13 @@ export class Card {
     if (problem.isFinal) return this.refuse(problem.message);
     this.#halt("", problem.message);
     if (!problem.needsLogin) this.#goOnLater(Math.max(AGAIN_SECONDS, problem.retryAfter));
+    if (problem.status) this.on.settled(this); // without one the connection is lost, for the other files too
   }
 
   #elsewhere() {
     if (this.state !== "uploading") return;
+    this.#withdraw();
+    this.#hide("go");
     this.#halt(ELSEWHERE);
     announce(`${this.file.name}: ${ELSEWHERE}`);
     this.on.settled(this);
@@ -181,6 +184,7 @@ export class Card {
     this.began = performance.now();
     this.from = undefined;
     this.parts.pause.textContent = "Pause";
+    this.parts.go.hidden = false;
     this.#show("");
     this.say("Going on…");
     this.transfer.start();
@@ -216,16 +220,23 @@ export class Card {
     try {
       const body = { track: this.track, ...options.read(this.panel) };
       const job = await (await call("POST", this.form.dataset.jobs, body)).json();
+      if (this.state === "removed") return;
       this.state = "submitted";
       options.remember(this.panel);
       this.#submitted(job);
     } catch (problem) {
-      this.wanted = false;
-      this.parts.go.disabled = this.parts.settings.hidden = false;
-      this.parts.go.textContent = "Separate";
+      this.#withdraw();
       if (document.activeElement === this.element) this.parts.go.focus({ preventScroll: true });
       this.#show(problem.message);
+      this.on.settled(this);
     }
+  }
+
+  /** It is not to be separated after all, until somebody asks again. */
+  #withdraw() {
+    this.wanted = false;
+    this.parts.go.disabled = this.parts.settings.hidden = false;
+    this.parts.go.textContent = "Separate";
   }
 
   #submitted(job) {

@@ -26,11 +26,10 @@ function add(files) {
 /** The files without those that are on their way already; two uploads of one file would be one to the server. */
 function fromNew(files) {
   const ways = cards.filter((card) => ["waiting", "uploading", "paused"].includes(card.state)).map((card) => card.file);
-  const fresh = [];
-  for (const file of files) {
-    if ([...ways, ...fresh].some((other) => isSame(file, other))) complain(`${file.name} is being uploaded already.`);
-    else fresh.push(file);
-  }
+  const fresh = [], known = [];
+  for (const file of files) ([...ways, ...fresh].some((other) => isSame(file, other)) ? known : fresh).push(file);
+  if (known.length === 1) complain(`${known[0].name} is being uploaded already.`);
+  if (known.length > 1) complain(`${known.length} of these files are being uploaded already.`);
   return fresh;
 }
 
@@ -55,7 +54,7 @@ function drop(card) {
 
 function submitted(card, job) {
   if (cards.length === 1 && !job.reused) location.assign(`/jobs/${job.id}`);
-  document.getElementById("sent").hidden = cards.length === 1;
+  document.getElementById("sent").hidden = cards.length < 2;
   showAll();
 }
 
@@ -70,17 +69,19 @@ function showAll() {
       list.after(all);
     }
     all.textContent = `Separate all ${open.length}`;
-  } else all?.remove();
+  } else {
+    if (all && all === document.activeElement) list.focus({ preventScroll: true });
+    all?.remove();
+  }
 }
 
 function separateAll() {
-  const focused = document.activeElement;
   cards.filter((card) => !card.wanted && card.state !== "refused").forEach((card) => card.go());
   showAll();
-  if (!focused.isConnected) list.focus({ preventScroll: true });
 }
 
 async function take({ files, folders }) {
+  document.getElementById("messages").replaceChildren(); // what was said of other files
   add(files);
   for (const folder of folders) {
     const found = await folder.files.catch(() => []);
@@ -115,7 +116,7 @@ function wireDropping() {
 }
 
 chooser.addEventListener("change", () => {
-  add(chooser.files);
+  take({ files: [...chooser.files], folders: [] });
   chooser.value = "";
 });
 addEventListener("beforeunload", (event) => {

@@ -31,12 +31,14 @@ export class Transfer {
 
   /** Begin, or go on where it stopped, here or before this page; not while another tab is at the same file. */
   async start() {
+    const begun = (this.begun = {});
+    const isOver = () => this.stopped || this.begun !== begun; // stopped, or begun anew since
     this.stopped = false;
     const held = await this.#hold();
-    if (this.stopped) return;
+    if (isOver()) return;
     if (!held) return this.on.elsewhere();
     if (!this.upload.url) await this.#findPrevious();
-    if (!this.stopped && (await this.#isReadable()) && !this.stopped) this.upload.start();
+    if (!isOver() && (await this.#isReadable()) && !isOver()) this.upload.start();
   }
 
   pause() {
@@ -54,8 +56,9 @@ export class Transfer {
     if (this.unreadable || !(await this.held)) return;
     this.upload.options.retryDelays = null;
     const deleted = this.upload.abort(Boolean(this.upload.url)).catch(() => {});
-    await Promise.all([deleted, this.#forget()]);
-    this.#letGo();
+    await this.#forget();
+    this.#letGo(); // from here on the file has another address for whoever chooses it again
+    await deleted;
   }
 
   /** Whether this transfer alone is at the file; uploads of it share their address between tabs. */

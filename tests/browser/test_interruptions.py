@@ -137,7 +137,9 @@ def test_a_file_on_its_way_in_one_tab_is_left_alone_by_another(page: Page, site:
     asked: list[str] = []
     other.on("request", lambda request: asked.append(request.url) if "/uploads/" in request.url else None)
     choose(other, song)
-    expect(other.locator(".file-card .status")).to_have_text("This file is being uploaded in another tab.")
+    expect(other.locator(".file-card .status")).to_have_text(
+        "This file is being uploaded in another tab. Separate it there."
+    )
     other.get_by_role("button", name="Cancel this upload").click()
     expect(other.locator(".file-card")).to_have_count(0)
     again = creations(page)
