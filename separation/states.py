@@ -147,8 +147,8 @@ def retry(job_id: UUID, *, attempt_number: int) -> bool:
 
 
 def deleted(job_id: UUID) -> bool:
-    """queued or running -> cancelled, for a job that the caller deletes in the same transaction: who waits for its end
-    is told. Its worker, if it has one, finds it gone."""
+    """queued or running -> cancelled, for a job that the caller deletes in the same transaction: its owner's webhooks
+    are told; one of the job's own goes with it. Its worker, if it has one, finds it gone."""
     unfinished = SeparationJob.objects.filter(pk=job_id, state__in=(JobState.QUEUED, JobState.RUNNING))
     with transaction.atomic():
         if unfinished.update(state=JobState.CANCELLED, **_failing(ReasonCode.CANCELLED)) != 1:

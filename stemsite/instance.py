@@ -2,12 +2,15 @@
 its host in addresses."""
 
 import fcntl
+import logging
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_folders(*folders: Path) -> None:
@@ -24,7 +27,10 @@ def hold(data_dir: Path) -> int:
 
     Raises ImproperlyConfigured while another process does. One that was killed holds nothing, whatever the file says.
     """
-    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ImproperlyConfigured(f"DATA_DIR cannot be used: {data_dir / 'lock'}: {error.strerror}.") from error
     os.set_inheritable(descriptor, True)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,6 +40,8 @@ def hold(data_dir: Path) -> int:
         raise ImproperlyConfigured(
             f"DATA_DIR {data_dir} is in use by process {holder}; stop that, or choose another with DATA_DIR=…."
         ) from None
+    except OSError as error:  # a file system without locks: then nobody is kept out
+        logger.warning("%s cannot be locked: %s", data_dir, error.strerror)
     os.truncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor

@@ -57,8 +57,8 @@ def once(
         with within():
             response = action()
             _keep(record, response)
-    except BaseException:
-        record.delete()
+    except BaseException:  # after a commit the record is filled, and stays
+        IdempotentRequest.objects.filter(pk=record.pk, status=None).delete()
         raise
     return response
 

@@ -16,6 +16,8 @@ from separation.api.problems import Problem, from_service_error, internal_error,
 from separation.errors import ServiceError
 
 logger = logging.getLogger(__name__)
+CONFLICTS = ("23503", "23505")
+"""PostgreSQL's foreign_key_violation and unique_violation."""
 Response = TypeVar("Response", bound=HttpResponseBase)
 
 
@@ -29,7 +31,7 @@ def as_problem(error: Exception) -> Problem | None:
         return not_found()
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "body_too_large")
-    if isinstance(error, IntegrityError):
+    if isinstance(error, IntegrityError) and _is_conflict(error):
         logger.warning("a row changed while it was acted on", exc_info=error)
         return Problem(409, "not_allowed_now", "It changed meanwhile. Try again.", headers={"Retry-After": "2"})
     if isinstance(error, OperationalError) and is_busy(error):
@@ -39,6 +41,12 @@ def as_problem(error: Exception) -> Problem | None:
     if isinstance(error, SuspiciousOperation | UnreadablePostError):
         return Problem(400, "bad_request")
     return None
+
+
+def _is_conflict(error: IntegrityError) -> bool:
+    """Whether a row that is referred to is gone, or one like it is there already; only a bug breaks another rule."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state in CONFLICTS or str(error).startswith(("FOREIGN KEY", "UNIQUE"))
 
 
 def answered(request: HttpRequest, answer: Callable[[], Response]) -> Response | HttpResponse:

@@ -64,8 +64,12 @@ def create_track(
 
 
 def delete_track(track: Track) -> None:
-    """Delete a track, its jobs and all their files. A job of it that runs is ended by its own worker, at once."""
+    """Delete a track, its jobs and all their files. A job of it that runs is ended by its own worker, at once.
+
+    The track is locked first, as by whoever asks for a job of it: that one finds it gone, or this one the job.
+    """
     with transaction.atomic():
+        Track.objects.select_for_update().filter(pk=track.pk).values_list("pk").first()
         for job in track.jobs.exclude(state__in=FINISHED):
             states.deleted(job.pk)
         track.delete()

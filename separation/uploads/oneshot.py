@@ -3,11 +3,13 @@
 So the limits count them like the others, and the admin shows what became of them.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
@@ -36,6 +38,9 @@ def take_file(owner: User, path: Path, name: str, *, sha256: str = "", move: boo
         else:
             upload.delete()
         raise
+    except BaseException:
+        _forget(upload)
+        raise
     _end(upload, UploadState.FINISHED, track=track)
     return track
 
@@ -53,6 +58,12 @@ def _begin(owner: User, name: str, size: int) -> Upload:
             filename=clean_name(name),
             expires_at=timezone.now() + KEPT_AFTER,
         )
+
+
+def _forget(upload: Upload) -> None:
+    """Unless its track was made after all: then it ends as one that a crash leaves."""
+    with suppress(DatabaseError):
+        Upload.objects.filter(pk=upload.pk).exclude(pk__in=Track.objects.filter(pk=upload.pk).values("pk")).delete()
 
 
 def _end(upload: Upload, state: UploadState, **outcome: Any) -> None:

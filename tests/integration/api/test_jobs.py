@@ -1,6 +1,7 @@
 """Jobs and tracks through the API."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import TextField, Value
 from django.db.models.functions import Now
 from django.db.models.signals import pre_save
@@ -23,6 +24,7 @@ from separation.api import idempotency
 from separation.api.idempotency import forget_old, once
 from separation.api.models import IdempotentRequest
 from separation.models import JobState, SeparationJob, Submission, Track
+from separation.services.durability import durable
 from tests.integration.api.conftest import Api, code_of, make_job, make_stem, make_track
 
 JOBS = "/api/v1/jobs/"
@@ -326,6 +328,21 @@ def test_a_request_sent_twice_under_one_key_is_carried_out_once(api: Api, track:
     second = api("POST", JOBS, body, Idempotency_Key="k1")
     assert (second.status_code, second.json(), second["Location"]) == (202, first.json(), first["Location"])
     assert second["Idempotent-Replayed"] == "true"
+    assert SeparationJob.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_interruption_after_the_commit_costs_no_second_job(owner: User) -> None:
+    track, request = make_track(owner), RequestFactory().post("/", headers={"Idempotency-Key": "k"})
+
+    def act() -> Response:
+        transaction.on_commit(sys.exit)
+        make_job(track)
+        return Response({"done": True}, status=202)
+
+    with pytest.raises(SystemExit):
+        once(request, owner, {}, act, within=durable)
+    assert once(request, owner, {}, act, within=durable).status_code == 202
     assert SeparationJob.objects.count() == 1
 
 

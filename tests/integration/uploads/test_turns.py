@@ -18,9 +18,9 @@ from separation.errors import ServiceError
 from separation.models import Track
 from separation.services import create_track
 from separation.services.probing import Facts
-from separation.uploads import limits
+from separation.uploads import limits, oneshot
 from separation.uploads.housekeeping import expire_uploads
-from separation.uploads.models import Upload, UploadState
+from separation.uploads.models import Upload
 from separation.uploads.oneshot import take_file
 from tests.integration.memory_admission.postgres import find_programs, temporary_server
 from tests.integration.uploads import rush
@@ -81,10 +81,14 @@ def test_a_file_whose_track_is_stored_takes_its_room_once(owner: User, song: Pat
     assert counted == [len(DATA)]
 
 
-def test_the_record_of_one_whose_taking_was_cut_off_ends(owner: User, song: Path) -> None:
+def test_one_whose_taking_was_cut_off_is_not_on_record(owner: User, song: Path) -> None:
     with as_a_track_is_inserted(sys.exit), pytest.raises(SystemExit):
         take_file(owner, song, "a.wav")
-    assert Upload.objects.get().state == UploadState.RECEIVING
+    assert not Upload.objects.exists()
+
+
+def test_the_record_of_one_that_a_crash_leaves_ends(owner: User) -> None:
+    oneshot._begin(owner, "a.wav", 5)
     Upload.objects.update(expires_at=timezone.now())
     assert expire_uploads() == 1
 

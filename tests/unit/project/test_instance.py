@@ -70,6 +70,12 @@ def test_a_data_dir_that_another_start_holds_is_refused_with_a_way_out(
     )
 
 
+def test_a_data_dir_whose_lock_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(ImproperlyConfigured, match="lock: Is a directory"):
+        hold(tmp_path)
+
+
 def test_a_start_that_was_killed_holds_nothing(other: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
     other.kill()
     other.wait()

@@ -87,3 +87,8 @@ def test_a_database_is_read_from_its_address(monkeypatch: pytest.MonkeyPatch) ->
         "db",
         5433,
     )
+
+
+def test_a_database_may_be_of_a_module_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "my.own.backend://ada@db/stemsite")
+    assert values.database("NAME", {})["ENGINE"] == "my.own.backend"
