@@ -121,6 +121,23 @@ def test_what_became_of_an_upload_is_asked_again_over_a_lost_connection(page: Pa
     assert len(asked) == 2
 
 
+NERVOUS = """files => new MutationObserver((_, observer) => {
+  const button = files.querySelector(".file-card [data-pause]");
+  if (!button) return;
+  observer.disconnect();
+  for (let i = 0; i < 4; i++) button.click();
+}).observe(files, { childList: true })"""
+
+
+def test_pausing_and_going_on_again_and_again_begins_one_upload(page: Page, site: Site, tmp_path: Path) -> None:
+    song = write_song(tmp_path / "Nervous.wav", 5, seed=33)
+    asked = creations(page)
+    page.locator("#files").evaluate(NERVOUS)
+    choose(page, song)
+    assert_arrived_whole(page.locator(".file-card"), site, song)
+    assert len([url for url in asked if "/uploads/" in url]) == 1
+
+
 def test_a_file_on_its_way_is_not_taken_again(page: Page, site: Site, tmp_path: Path) -> None:
     song = write_song(tmp_path / "Twice.wav", 60, seed=31)
     card = begin(page, song)
