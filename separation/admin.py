@@ -45,6 +45,14 @@ def moment(field: str, title: str) -> Any:
     return column
 
 
+class DeletedEach(admin.ModelAdmin):
+    """What several chosen rows need before they go, each of them needs: they are deleted like one alone."""
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            self.delete_model(request, row)
+
+
 class ReadOnlyInline(admin.TabularInline):
     """Rows that belong to a job; shown, never edited."""
 
@@ -137,7 +145,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 @admin.register(SeparationJob)
-class SeparationJobAdmin(ReadOnlyAdmin):
+class SeparationJobAdmin(DeletedEach, ReadOnlyAdmin):
     list_display = (
         "track",
         "owner",
@@ -234,10 +242,6 @@ class SeparationJobAdmin(ReadOnlyAdmin):
         del request
         services.delete_job(obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[SeparationJob]) -> None:
-        for job in queryset:
-            self.delete_model(request, job)
-
     @admin.action(description="Cancel", permissions=["manage"])
     def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[SeparationJob]) -> None:
         self._each(request, jobs, services.cancel, "cancelled")
@@ -284,7 +288,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 @admin.register(Track)
-class TrackAdmin(ReadOnlyAdmin):
+class TrackAdmin(DeletedEach, ReadOnlyAdmin):
     list_display = (
         "original_name",
         "owner",
@@ -327,16 +331,12 @@ class TrackAdmin(ReadOnlyAdmin):
         del request
         services.delete_track(obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Track]) -> None:
-        for track in queryset:
-            self.delete_model(request, track)
-
 
 admin.site.unregister(User)
 
 
 @admin.register(User)
-class PersonAdmin(FewAtOnce, UserAdmin):
+class PersonAdmin(DeletedEach, FewAtOnce, UserAdmin):
     """Django's own, with as many at a time as a request can take."""
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
@@ -344,10 +344,6 @@ class PersonAdmin(FewAtOnce, UserAdmin):
         with transaction.atomic():
             User.objects.select_for_update().filter(pk=obj.pk).values_list("pk").first()
             super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for person in queryset:
-            self.delete_model(request, person)
 
 
 @admin.register(WorkerCluster)
